@@ -1,0 +1,87 @@
+"""The few words in which all rules speak to the solvers and to the ordering; pure.
+
+A new rule is a new combination of these, never a new branch in a solver.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from restow.cloud.model import Resource, Unit
+from restow.ids import HostName, ServerId
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """The demands of the servers of a host stay within `capacity`; both ends are held during a move.
+
+    A server's demand of `resource` is `server.demand.get(resource, 0)`; a host that `capacity` does not
+    name has none.
+    """
+
+    rule: str
+    resource: Resource
+    capacity: Mapping[HostName, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """Each of these servers may stand on these hosts only. `soft`: price per server elsewhere."""
+
+    rule: str
+    servers: tuple[ServerId, ...]
+    hosts: frozenset[HostName]
+    soft: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """No server arrives on these hosts; those that are there may stay. `why` by host."""
+
+    rule: str
+    why: Mapping[HostName, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Fixed:
+    """These servers stay where they are. `why` by server."""
+
+    rule: str
+    why: Mapping[ServerId, str]
+
+
+@dataclass(frozen=True, slots=True)
+class AtMost:
+    """At most `count` of these servers in one unit; a server on its way counts at both ends.
+
+    `soft`: price per server too many.
+    """
+
+    rule: str
+    servers: tuple[ServerId, ...]
+    per: Unit
+    count: int
+    soft: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """These servers stand in at least `at_least` units, whichever end of a move is counted."""
+
+    rule: str
+    servers: tuple[ServerId, ...]
+    over: Unit
+    at_least: int
+    soft: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Together:
+    """These servers stand, with both ends of every move, within one of these sets of hosts."""
+
+    rule: str
+    servers: tuple[ServerId, ...]
+    host_sets: tuple[frozenset[HostName], ...]
+    soft: float | None = None
+
+
+Primitive = Capacity | Allowed | Closed | Fixed | AtMost | Spread | Together

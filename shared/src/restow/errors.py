@@ -1,0 +1,49 @@
+"""The two kinds of error that cross a border, and bad input with its fields; pure."""
+
+from dataclasses import dataclass
+
+
+class RestowError(Exception):
+    """Base of all errors that Restow raises on purpose."""
+
+
+class TransientError(RestowError):
+    """It may work later: the same call is worth another try."""
+
+
+class LostAnswerError(TransientError):
+    """The call may or may not have been carried out: look before asking again."""
+
+
+class PermanentError(RestowError):
+    """Trying again is useless: the cloud or the caller must change first."""
+
+
+class NotFoundError(PermanentError):
+    """The named host, server or record does not exist."""
+
+
+@dataclass(frozen=True, slots=True)
+class FieldError:
+    """One wrong field of an input: where it stands, what was given, what is expected."""
+
+    field: str
+    value: object
+    expected: str
+
+    def __str__(self) -> str:
+        return f"{self.field}: got {_shortened(self.value)}, expected {self.expected}"
+
+
+class BadInputError(RestowError):
+    """Input that is refused; carries every wrong field that was found."""
+
+    def __init__(self, what: str, errors: tuple[FieldError, ...]) -> None:
+        self.what = what
+        self.errors = errors
+        super().__init__(f"{what}: " + "; ".join(str(error) for error in errors))
+
+
+def _shortened(value: object, *, length_max: int = 80) -> str:
+    text = repr(value)
+    return text if len(text) <= length_max else text[: length_max - 1] + "…"

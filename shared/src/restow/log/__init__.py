@@ -1,0 +1,1 @@
+"""The log that tells the story: delivery to handlers, the embedded log, Kafka, the relay between them."""

@@ -1,0 +1,60 @@
+"""The embedded log: consumers follow the table `event_log` by offset. No server of any kind is needed."""
+
+from dataclasses import dataclass
+
+from sqlalchemy import func, select
+
+from restow.database.engine import Database, event_of
+from restow.database.tables import EventRow, PositionRow
+from restow.log.delivery import Delivery
+from restow.log.port import Handler
+from restow.messages.events import Event
+
+BATCH = 100
+WAIT_S = 1.0  # a bound on the wait; an append in this process wakes the follower at once
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddedLog:
+    """Brings events of `event_log` to a handler in their order, one at a time."""
+
+    database: Database
+    delivery: Delivery
+
+    async def run(self, handler: Handler) -> None:
+        position = await self._position(handler.group)
+        while True:
+            batch = await self._after(position, handler)
+            for seq, event in batch:
+                await self.delivery.deliver(handler, event)
+                position = seq
+            if batch:
+                await self._keep(handler.group, position)
+            else:
+                await self.database.wait_for_append(timeout_s=WAIT_S)
+
+    async def _after(self, position: int, handler: Handler) -> list[tuple[int, Event]]:
+        wanted = (
+            select(EventRow)
+            .where(EventRow.seq > position, EventRow.topic.in_(sorted(handler.topics)))
+            .order_by(EventRow.seq)
+            .limit(BATCH)
+        )
+        async with self.database.reading() as session:
+            return [(row.seq, event_of(row)) for row in (await session.execute(wanted)).scalars()]
+
+    async def _position(self, group: str) -> int:
+        async with self.database.reading() as session:
+            row = await session.get(PositionRow, group)
+            return 0 if row is None else row.seq
+
+    async def _keep(self, group: str, seq: int) -> None:
+        """After the effects: a crash in between delivers again, and the inbox makes that harmless."""
+        async with self.database.writing() as transaction:
+            await transaction.session.merge(PositionRow(consumer=group, seq=seq))
+
+
+async def end_of_log(database: Database) -> int:
+    """The number of the newest entry, 0 if there is none."""
+    async with database.reading() as session:
+        return (await session.execute(select(func.max(EventRow.seq)))).scalar_one() or 0
