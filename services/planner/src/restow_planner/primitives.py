@@ -15,12 +15,13 @@ class Capacity:
     """The demands of the servers of a host stay within `capacity`; both ends are held during a move.
 
     A server's demand of `resource` is `server.demand.get(resource, 0)`; a host that `capacity` does not
-    name has none.
+    name has none. `soft`: price per unit too many.
     """
 
     rule: str
     resource: Resource
     capacity: Mapping[HostName, int]
+    soft: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

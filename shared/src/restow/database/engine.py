@@ -9,7 +9,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sqlalchemy import event as sqlalchemy_event
@@ -18,14 +18,15 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
-from sqlalchemy.pool import NullPool
 
-from restow.database.inline import connect_inline
+from restow.database.inline import connect_inline, connect_threaded
 from restow.database.tables import EventRow
-from restow.errors import BadInputError, FieldError, TransientError
+from restow.errors import BadInputError, FieldError, PermanentError, TransientError
 from restow.messages.events import Event
+from restow.tracing import current_traceparent
 
 _LOG_LOCK = 0x7E57_0106  # any fixed number: the advisory lock for appending to the log
+EVENT_BYTES_MAX = 4 * 2**20
 
 
 class DatabaseAwayError(TransientError):
@@ -40,8 +41,19 @@ class Transaction:
     events: list[Event] = field(default_factory=list)
 
     def emit(self, *events: Event) -> None:
-        """Append to the log when the transaction commits; an event already in the log stays as it is."""
-        self.events.extend(events)
+        """Append to the log when the transaction commits; an event already in the log stays as it is.
+
+        Raises PermanentError for one that is larger than EVENT_BYTES_MAX: a broker would refuse it later.
+        """
+        traceparent = current_traceparent()
+        for event in events:
+            size = len(json.dumps(event.data, separators=(",", ":")))
+            if size > EVENT_BYTES_MAX:
+                raise PermanentError(
+                    f"{event.type} {event.id} has {size} bytes, more than {EVENT_BYTES_MAX}: "
+                    "an event names a document by its digest, it does not carry it"
+                )
+            self.events.append(event if traceparent is None else replace(event, traceparent=traceparent))
 
 
 class Database:
@@ -56,7 +68,8 @@ class Database:
         self._engine = _engine(self.url, inline=inline)
         self._sessions = async_sessionmaker(self._engine, expire_on_commit=False)
         self._writer = asyncio.Lock()
-        self._appended = asyncio.Condition()
+        self._appended = asyncio.Event()
+        self._appends = 0
 
     @property
     def engine(self) -> AsyncEngine:
@@ -83,8 +96,7 @@ class Database:
             async with self._transaction() as transaction:
                 yield transaction
         if transaction.events:
-            async with self._appended:
-                self._appended.notify_all()
+            self.wake()
 
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[Transaction]:
@@ -111,13 +123,28 @@ class Database:
             statement = insert(EventRow).values(**_columns(event)).on_conflict_do_nothing(index_elements=["id"])
             await session.execute(statement)
 
-    async def wait_for_append(self, *, timeout_s: float) -> None:
-        """Return when this process has appended to the log, or after `timeout_s` of the loop's time."""
-        async with self._appended:
-            try:
-                await asyncio.wait_for(self._appended.wait(), timeout_s)
-            except TimeoutError:
-                return
+    @property
+    def appends(self) -> int:
+        """Grows with every append of this process; see `wait_for_append`."""
+        return self._appends
+
+    def wake(self) -> None:
+        """Let everyone who waits for an append look again."""
+        self._appends += 1
+        appended, self._appended = self._appended, asyncio.Event()
+        appended.set()
+
+    async def wait_for_append(self, *, timeout_s: float, since: int | None = None) -> None:
+        """Return when this process has appended to the log, or after `timeout_s` of the loop's time.
+
+        `since`: the value of `appends` before the caller last looked, so that no append is missed in between.
+        """
+        if since is not None and since != self._appends:
+            return
+        try:
+            await asyncio.wait_for(self._appended.wait(), timeout_s)
+        except TimeoutError:
+            return
 
     async def ping(self) -> None:
         """Raises DatabaseAwayError."""
@@ -163,8 +190,8 @@ def _engine(url: str, *, inline: bool) -> AsyncEngine:
     if not url.startswith("sqlite"):
         return create_async_engine(url, pool_size=10, max_overflow=10, pool_pre_ping=True, pool_timeout=10,
                                    connect_args={"timeout": 5, "command_timeout": 30})  # fmt: skip
-    options: dict[str, Any] = {"async_creator_fn": connect_inline} if inline else {}
-    engine = create_async_engine(url, poolclass=None if inline else NullPool, connect_args=options)
+    options: dict[str, Any] = {"async_creator_fn": connect_inline if inline else connect_threaded}
+    engine = create_async_engine(url, pool_size=5, max_overflow=20, connect_args=options)
 
     @sqlalchemy_event.listens_for(engine.sync_engine, "connect")
     def _prepare(connection: Any, _record: object) -> None:

@@ -6,9 +6,9 @@ as the write, keeps two from acting.
 """
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
-from sqlalchemy import select, update
+from sqlalchemy import or_, select, update
 
 from restow.clock import Clock
 from restow.database.engine import Database, Transaction
@@ -72,3 +72,12 @@ class Leases:
         ).scalar_one_or_none()
         if row is None or row.epoch != lease.epoch or row.holder != lease.holder or row.expires_at <= self._clock.now():
             raise LeaseLostError(f"lease {lease.name} (epoch {lease.epoch}) is no longer held by {lease.holder}")
+
+
+async def release_all(database: Database, *, holder: str, now: datetime) -> None:
+    """Give back every lease of a process that ends: its own, and those of its parts (`holder/…`)."""
+    ours = or_(LeaseRow.holder == holder, LeaseRow.holder.startswith(f"{holder}/", autoescape=True))
+    async with database.writing() as transaction:
+        await transaction.session.execute(
+            update(LeaseRow).where(ours, LeaseRow.expires_at > now).values(expires_at=now)
+        )

@@ -1,6 +1,7 @@
 """The embedded log: consumers follow the table `event_log` by offset. No server of any kind is needed."""
 
-from dataclasses import dataclass
+import asyncio
+from dataclasses import dataclass, field
 
 from sqlalchemy import func, select
 
@@ -20,18 +21,27 @@ class EmbeddedLog:
 
     database: Database
     delivery: Delivery
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def drain(self) -> None:
+        self.stopping.set()
+        self.database.wake()
 
     async def run(self, handler: Handler) -> None:
         position = await self._position(handler.group)
-        while True:
+        while not self.stopping.is_set():
+            appends = self.database.appends
+            await self.delivery.replay(handler)
             batch = await self._after(position, handler)
             for seq, event in batch:
                 await self.delivery.deliver(handler, event)
                 position = seq
+                if self.stopping.is_set():
+                    break
             if batch:
                 await self._keep(handler.group, position)
-            else:
-                await self.database.wait_for_append(timeout_s=WAIT_S)
+            elif not self.stopping.is_set():
+                await self.database.wait_for_append(timeout_s=WAIT_S, since=appends)
 
     async def _after(self, position: int, handler: Handler) -> list[tuple[int, Event]]:
         wanted = (

@@ -10,7 +10,9 @@ Effect = Callable[[Transaction], Awaitable[None]]
 
 
 class Handler(Protocol):
-    """One consumer group's work. `handle` reads and decides outside any transaction (it may be slow)
+    """One consumer group's work.
+
+    `handle` reads and decides outside any transaction (it may be slow)
     and returns what is to be written; the effect, its events and the note that the event was
     seen are one transaction. Delivered twice, done once.
 
@@ -28,6 +30,10 @@ class Handler(Protocol):
 
 
 class Consumer(Protocol):
-    """Brings events to one handler, per domain in order, until cancelled."""
+    """Brings events to handlers, per domain in order."""
 
-    async def run(self, handler: Handler) -> None: ...
+    async def run(self, handler: Handler) -> None:
+        """Go on until cancelled, or until `drain` was called and the event at hand is done."""
+
+    def drain(self) -> None:
+        """Take no more events, for any handler."""

@@ -1,0 +1,76 @@
+# Everything a developer or a CI machine does here. `make` alone lists it.
+
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+  "$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; break; }; done)
+WORKERS ?= 2
+SEEDS ?= 20
+TESTS ?= tests
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+SERVICES := api detector executor planner
+PROJECTS := shared $(SERVICES:%=services/%)
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+  --annotation-style line --custom-compile-command "make constraints" --no-emit-package restow $(SERVICES:%=--no-emit-package restow-%)
+
+.DEFAULT_GOAL := help
+.PHONY: help install check format test test-real demo simulate bench constraints clean
+
+help: ## list what there is
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+install: $(STAMP) ## the five distributions and the tools, in .venv; every download is checked by its hash
+
+$(STAMP): constraints/build.txt constraints/runtime.txt constraints/dev.txt $(PROJECTS:%=%/pyproject.toml)
+	@test -n "$(PYTHON)" || { echo "missing: Python 3.11 or newer (Debian, Ubuntu: apt-get install python3 python3-venv), or name one: make PYTHON=/path/to/python3.11 install" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "too old: $(PYTHON) is not Python 3.11 or newer; name another: make PYTHON=/path/to/python3.11 install" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "missing: the venv module of $(PYTHON) (Debian, Ubuntu: apt-get install python3-venv)" >&2; exit 1; }
+	@test -x $(BIN)/python || { echo "[1/4] a virtual environment in $(VENV), by $$($(PYTHON) --version)"; $(PYTHON) -m venv $(VENV); }
+	@echo "[2/4] what builds the distributions"
+	@$(PIP) install -q --require-hashes -r constraints/build.txt
+	@echo "[3/4] libraries and tools: about 200 MB to fetch the first time, a minute or two"
+	@$(PIP) install -q --require-hashes -r constraints/runtime.txt -r constraints/dev.txt
+	@echo "[4/4] the five distributions, editable"
+	@$(PIP) install -q --no-deps --no-build-isolation $(PROJECTS:%=-e ./%)
+	@touch $@
+	@echo "installed: $(BIN)/restow"
+
+check: install ## format, lint, types, import layering
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: install ## write the format and the harmless fixes
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+test: install ## every test that needs only this machine
+	@mkdir -p var
+	$(BIN)/python -m pytest $(TESTS) -m "not real" -n $(WORKERS) --junitxml=var/test.xml
+
+test-real: install ## tests on real Kafka and PostgreSQL, started and stopped by the tests; what is missing is skipped and named
+	@mkdir -p var
+	$(BIN)/python -m pytest $(TESTS) -m real --timeout 900 --junitxml=var/test-real.xml
+
+demo: install ## a small cloud, a dead host, and how it heals, in one process
+	$(BIN)/restow demo
+
+simulate: install ## seeded days of trouble on the simulated cloud; SEEDS=20
+	$(BIN)/restow simulate --seeds $(SEEDS)
+
+bench: install ## how good and how fast the planner is
+	$(BIN)/python -m bench
+
+constraints: install ## pin anew after a change of dependencies; UPGRADE=--upgrade takes the newest
+	$(COMPILE) $(UPGRADE) constraints/build.in -o constraints/build.txt
+	printf './%s\n' $(PROJECTS) | $(COMPILE) $(UPGRADE) - -o constraints/runtime.txt > /dev/null
+	$(COMPILE) $(UPGRADE) -c constraints/runtime.txt constraints/dev.in -o constraints/dev.txt > /dev/null
+	@for s in $(SERVICES); do echo "constraints/$$s.txt"; \
+	  printf './shared\n./services/%s\n' $$s | $(COMPILE) -c constraints/runtime.txt - -o constraints/$$s.txt > /dev/null || exit 1; done
+
+clean: ## remove what was built; .venv too
+	rm -rf $(VENV) var build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name '*.egg-info' -prune -exec rm -rf {} +
+	find . -name __pycache__ -prune -exec rm -rf {} +

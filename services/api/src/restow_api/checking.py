@@ -1,0 +1,129 @@
+"""Whether what a request names is there: hosts, servers, resources, with the closest names; pure."""
+
+import difflib
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+
+from restow.cloud.model import Cloud
+from restow.cloud.snapshot import read_host
+from restow.errors import BadInputError, FieldError
+from restow.messages.base import ERRORS_MAX
+from restow.messages.request import (
+    AnyRequest,
+    Changes,
+    DefragmentRequest,
+    EvacuateRequest,
+    RebalanceRequest,
+    ReachRequest,
+    RecoverRequest,
+    ThenRequest,
+)
+
+NAMES_SHOWN = 3
+
+
+def close_names(name: str, known: Collection[str]) -> str:
+    """ "; the closest: a, b", or what there is, if it is little."""
+    close = difflib.get_close_matches(name[:255], known, n=NAMES_SHOWN, cutoff=0.6)
+    if close:
+        return "; the closest: " + ", ".join(close)
+    if known and len(known) <= NAMES_SHOWN * 2:
+        return "; there is " + ", ".join(sorted(known))
+    return ""
+
+
+@dataclass(frozen=True)
+class _Known:
+    hosts: frozenset[str]
+    servers: frozenset[str]
+    server_names: dict[str, str]
+    resources: frozenset[str]
+    loads: frozenset[str]
+
+    def host(self, field: str, name: str) -> Iterator[FieldError]:
+        if name not in self.hosts:
+            yield FieldError(field, name, "the name of a host of this domain" + close_names(name, self.hosts))
+
+    def server(self, field: str, server: str) -> Iterator[FieldError]:
+        if server not in self.servers:
+            called = self.server_names.get(server)
+            hint = f"; the server called {server} has the id {called}" if called else close_names(server, self.servers)
+            yield FieldError(field, server, "the id of a server of this domain" + hint)
+
+
+def check_request(request: AnyRequest, cloud: Cloud, changes: Changes | None = None) -> None:
+    """Raises BadInputError with every name that `cloud`, as changed, does not know (at most ERRORS_MAX)."""
+    wrong: list[FieldError] = []
+    hosts = set(cloud.host_by_name)
+    if changes is not None:
+        wrong += _wrong_changes(changes, cloud)
+        hosts |= {str(host.get("name")) for host in changes.add_hosts}
+        hosts -= set(changes.remove_hosts)
+    known = _Known(
+        hosts=frozenset(hosts),
+        servers=frozenset(cloud.server_by_id),
+        server_names={server.name: server.id for server in cloud.servers if server.name},
+        resources=frozenset(cloud.resources),
+        loads=frozenset({"cpu_cores", "memory_mib", *cloud.resources, *(key for h in cloud.hosts for key in h.load)}),
+    )
+    prefix = "" if changes is None else "request."
+    wrong += _wrong_names(request, known, prefix=prefix, domain=cloud.domain)
+    if wrong:
+        raise BadInputError("request", tuple(wrong[:ERRORS_MAX]))
+
+
+def _wrong_names(request: AnyRequest, known: _Known, *, prefix: str, domain: str) -> Iterator[FieldError]:
+    if request.domain not in (None, domain):
+        yield FieldError(f"{prefix}domain", request.domain, f"{domain}: one plan is for one domain")
+    for index, server in enumerate(request.pin):
+        yield from known.server(f"{prefix}pin.{index}", server)
+    for index, name in enumerate(request.exclude_hosts):
+        yield from known.host(f"{prefix}exclude_hosts.{index}", name)
+    for index, pair in enumerate(request.avoid):
+        yield from known.server(f"{prefix}avoid.{index}.server", pair.server)
+        yield from known.host(f"{prefix}avoid.{index}.host", pair.host)
+    match request:
+        case EvacuateRequest() | RecoverRequest():
+            for index, name in enumerate(request.hosts):
+                yield from known.host(f"{prefix}hosts.{index}", name)
+        case RebalanceRequest():
+            for index, name in enumerate(request.hosts):
+                yield from known.host(f"{prefix}hosts.{index}", name)
+            for index, resource in enumerate(request.resources):
+                if resource not in known.loads:
+                    yield FieldError(f"{prefix}resources.{index}", resource, "one of " + ", ".join(sorted(known.loads)))
+        case DefragmentRequest():
+            for resource, amount in request.shape.items():
+                if resource not in known.resources:
+                    expected = "one of " + ", ".join(sorted(known.resources))
+                    yield FieldError(f"{prefix}shape.{resource}", resource, expected)
+                elif amount < 0:
+                    yield FieldError(f"{prefix}shape.{resource}", amount, "0 or more")
+        case ReachRequest():
+            for server, target in request.targets.items():
+                yield from known.server(f"{prefix}targets.{server}", server)
+                if target is not None:
+                    yield from known.host(f"{prefix}targets.{server}", target)
+        case ThenRequest():
+            for index, goal in enumerate(request.goals):
+                yield from _wrong_names(goal, known, prefix=f"{prefix}goals.{index}.", domain=domain)
+        case _:
+            pass
+
+
+def _wrong_changes(changes: Changes, cloud: Cloud) -> Iterator[FieldError]:
+    seen: set[str] = set(cloud.host_by_name)
+    for index, document in enumerate(changes.add_hosts):
+        try:
+            host = read_host(document, resources=cloud.resources)
+        except BadInputError as error:
+            for one in error.errors:
+                yield FieldError(f"changes.add_hosts.{index}.{one.field}", one.value, one.expected)
+            continue
+        if host.name in seen:
+            yield FieldError(f"changes.add_hosts.{index}.name", host.name, "a name that no host has")
+        seen.add(host.name)
+    for index, name in enumerate(changes.remove_hosts):
+        if name not in cloud.host_by_name:
+            expected = "the name of a host of this domain" + close_names(name, frozenset(cloud.host_by_name))
+            yield FieldError(f"changes.remove_hosts.{index}", name, expected)

@@ -1,0 +1,32 @@
+"""Move a server that is stopped for it, or that is stopped already."""
+
+from restow.cloud.model import Move, ServerState
+from restow.messages.plan import Action as Name
+from restow_executor.actions.base import Broken, Changed, Check, Go, Look, Patience, Site
+from restow_executor.actions.moves import check_move, ends_of, hands_off, look_at_move
+
+
+class ColdMigrate:
+    name = Name.COLD_MIGRATE
+    host_change = None
+
+    def patience(self, site: Site) -> Patience:
+        return Patience(settle_s=20.0, limit_s=site.policy.execution.migration_timeout_s)
+
+    async def look(self, site: Site) -> Look:
+        server, _, _ = ends_of(site)
+        states = frozenset({ServerState.ACTIVE, ServerState.STOPPED})
+        seen = await look_at_move(site, states=states, source_lives=True)
+        if isinstance(seen, Go) and (await site.port.server(server)).move is Move.NONE:
+            return Changed(f"{server} may no longer be moved")
+        return seen
+
+    async def ask(self, site: Site, *, request_id: str) -> None:
+        server, _, target = ends_of(site)
+        await site.port.cold_migrate(server, to=target, request_id=request_id)
+
+    async def check(self, site: Site) -> Check:
+        return await check_move(site, state_kept=True)
+
+    async def give_up(self, site: Site) -> Broken | None:
+        return hands_off(site)

@@ -1,0 +1,156 @@
+"""What the three ways to move a server have in common: the look before, the room, the proof after."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+
+from restow.cloud.model import Cloud, HostState, Resource, Server, ServerState
+from restow.cloud.port import CloudPort, Migration, MigrationStatus
+from restow.errors import NotFoundError
+from restow.ids import HostName, ServerId
+from restow_executor.actions.base import Broken, Changed, Check, Done, Go, Later, Look, NoSign, Site, Underway, Verified
+from restow_executor.progress import StepState
+from restow_executor.room import group_forbids, lacks, why_closed
+
+TRUTH_GRACE_S = 60.0  # a migration may say completed before server and placement say so too
+
+
+def ends_of(site: Site) -> tuple[ServerId, HostName, HostName]:
+    """The server, its source and its target."""
+    step = site.step
+    assert step.server is not None
+    assert step.source is not None
+    assert step.target is not None
+    return ServerId(step.server), HostName(step.source), HostName(step.target)
+
+
+async def look_at_move(site: Site, *, states: frozenset[ServerState], source_lives: bool) -> Look:
+    """The part of a move's look that does not depend on its kind."""
+    server_id, source, target = ends_of(site)
+    try:
+        server = await site.port.server(server_id)
+    except NotFoundError:
+        return Changed(f"server {server_id} is gone")
+    under_way = [one for one in await site.port.migrations(server_id) if not one.status.ended]
+    if server.task is not None or under_way:
+        return Later(f"{server_id} has a task under way: {server.task or under_way[-1].status.value}")
+    if server.host == target:
+        return Done(f"{server_id} is on {target} already", {"host": target, "state": server.state.value})
+    if server.host != source:
+        return Changed(f"{server_id} is on {server.host or 'no host'}, not on {source}: somebody moved it")
+    if server.locked:
+        return Changed(f"{server_id} is locked")
+    if server.state not in states:
+        return Changed(f"{server_id} is {server.state.value}")
+    if source_lives:
+        origin = await site.port.host(source)
+        if origin.state is not HostState.UP or origin.forced_down:
+            return Changed(f"{source} is down: a server cannot be moved away alive")
+    held_back = await room_at(site, target, server)
+    if held_back is not None:
+        return Changed(held_back)
+    return Go({"host": source, "state": server.state.value})
+
+
+async def room_at(site: Site, target: HostName, server: Server) -> str | None:
+    """Why the target does not take this server, by fresh reads; None if it does, and then its room is claimed."""
+    try:
+        host = await site.port.host(target)
+    except NotFoundError:
+        return f"{target} is gone"
+    closed = why_closed(host)
+    if closed is not None:
+        return closed
+    cloud = await site.cloud()
+    in_flight = await allocations_in_flight(site.port, cloud, away_from=target)
+    # From here to the claim nothing is awaited: two steps cannot count the same room for themselves.
+    short = lacks(cloud, host, server, claims=site.claims, step=site.step.id, in_flight=in_flight)
+    short = short or group_forbids(cloud, host, server, claims=site.claims, step=site.step.id)
+    if short is None:
+        site.claims.hold(site.step.id, target, server)
+    return short
+
+
+async def allocations_in_flight(
+    port: CloudPort, cloud: Cloud, *, away_from: HostName
+) -> dict[ServerId, Mapping[HostName, Mapping[Resource, int]]]:
+    """What placement holds for the servers that something is being done to, other than those on that host."""
+    moving = [server.id for server in cloud.servers if server.task is not None and server.host != away_from]
+    held = await asyncio.gather(*(_allocations(port, server) for server in moving))
+    return dict(zip(moving, held, strict=True))
+
+
+async def _allocations(port: CloudPort, server: ServerId) -> Mapping[HostName, Mapping[Resource, int]]:
+    try:
+        return await port.allocations(server)
+    except NotFoundError:
+        return {}
+
+
+def ours(site: Site, migrations: Sequence[Migration]) -> Migration | None:
+    """The newest migration that this step asked for."""
+    known = [one for one in migrations if one.request_id in site.asked]
+    return known[-1] if known else None
+
+
+async def check_move(site: Site, *, state_kept: bool) -> Check:
+    """What came of it. Believed only when migration, server and placement agree."""
+    server_id, source, target = ends_of(site)
+    try:
+        migrations = await site.port.migrations(server_id)
+        server = await site.port.server(server_id)
+    except NotFoundError:
+        return Broken(f"server {server_id} was deleted meanwhile", StepState.STALE)
+    mine = ours(site, migrations)
+    running = [one for one in migrations if not one.status.ended]
+    if mine is not None and not mine.status.ended:
+        return Underway(f"{mine.kind} is {mine.status.value}, {mine.progress:.0%} copied")
+    if mine is not None and mine.status in (MigrationStatus.FAILED, MigrationStatus.CANCELLED):
+        if running or server.task is not None:
+            return Underway(f"{server_id} has a task under way: {server.task or running[-1].status.value}")
+        if server.host != target:
+            why = mine.reason or "the cloud gave no reason"
+            return Broken(f"{mine.kind} to {target} is {mine.status.value}: {why}", StepState.MISSED)
+    if running or server.task is not None:
+        return Underway(f"{server_id} has a task under way: {server.task or running[-1].status.value}")
+    if server.host == target:
+        return await _proof(site, server, source=source, target=target, state_kept=state_kept)
+    if mine is None:
+        return NoSign(f"nothing shows that the move of {server_id} was taken")
+    if _late(site):
+        return Broken(f"the move is completed but {server_id} is on {server.host}", StepState.STALE)
+    return Underway(f"completed, but {server_id} still shows {server.host}")
+
+
+async def _proof(site: Site, server: Server, *, source: HostName, target: HostName, state_kept: bool) -> Check:
+    """On the target: is it as it was, and does placement hold it there and nowhere else?"""
+    was = site.before.get("state")
+    wrong = None
+    if server.state is ServerState.ERROR or (state_kept and was in ("active", "stopped") and server.state != was):
+        wrong = f"{server.id} is {server.state.value} on {target}, it was {was or 'not known'} before"
+    holders = sorted(await site.port.allocations(server.id))
+    leftover = [host for host in holders if host != target]
+    # The dead host keeps the allocation of an evacuated server until its compute service starts again.
+    dead_keeps = source if site.step.action == "evacuate" else None
+    stray = [host for host in leftover if host != dead_keeps]
+    if wrong is None and (stray or (target not in holders and bool(server.demand))):
+        wrong = f"placement holds {server.id} on {', '.join(holders) or 'no host'}, not on {target} alone"
+    if wrong is None:
+        facts = {"host": target, "state": server.state.value, "allocations": holders}
+        note = f"; {source} keeps its allocation until its compute service returns" if dead_keeps in leftover else ""
+        return Verified(f"on {target}, {server.state.value}, held by placement there{note}", facts)
+    if _late(site):
+        return Broken(wrong, StepState.FAILED)
+    return Underway(wrong)
+
+
+def _late(site: Site) -> bool:
+    """Whether the truth has had its time to show. Counted from the first look that saw the end."""
+    first = site.claims.seen_ended.setdefault(site.step.id, site.clock.now())
+    return site.clock.now() - first > timedelta(seconds=TRUTH_GRACE_S)
+
+
+def hands_off(site: Site) -> Broken:
+    """For what cannot be aborted: asking for anything else now could start the server twice."""
+    server = site.step.server
+    return Broken(f"no end within the time given: hands off, a person must look at {server}", StepState.FAILED)

@@ -1,0 +1,320 @@
+"""Carries one step from its look to its proven end: journal first, then the call, then the watch.
+
+A call whose answer is lost is never simply repeated: first the cloud is watched for a sign of it, and only
+where none shows for long enough is everything looked at again and asked anew, under a new request id.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import Enum
+from typing import Any, assert_never
+
+import structlog
+
+from restow.clock import Clock
+from restow.cloud.model import Cloud
+from restow.cloud.port import CloudPort
+from restow.database.leases import Lease, LeaseLostError
+from restow.errors import NotFoundError, PermanentError, TransientError
+from restow.ids import HostName, ServerId
+from restow.messages.events import Event
+from restow.messages.plan import HOST_ACTIONS
+from restow.policy import Policy
+from restow_executor.actions import ACTION_BY_NAME
+from restow_executor.actions.base import (
+    Broken,
+    Changed,
+    Check,
+    Done,
+    Go,
+    Later,
+    Look,
+    NoSign,
+    Refused,
+    Site,
+    Underway,
+    Verified,
+)
+from restow_executor.journal import Journal, MovedOnError, changed
+from restow_executor.progress import StepSignal, StepState, step_after
+from restow_executor.records import RunRecord, StepRecord, host_event, refusal_event, request_id_of, step_event
+from restow_executor.room import Claims
+
+LOOK_WAIT_S = 300.0  # for what is under way at a server that a step wants to move
+ABORT_WAIT_S = 120.0  # for an aborted migration to end
+POLL_MIN_S = 0.2
+POLL_MAX_S = 5.0
+POLL_SHARE = 0.1  # of the expected duration
+
+log = structlog.get_logger(__name__)
+
+
+class Sent(Enum):
+    TAKEN = "taken"  # the cloud said yes
+    UNKNOWN = "unknown"  # it may or may not have taken it
+    REFUSED = "refused"
+
+
+@dataclass(slots=True)
+class Carrier:
+    """One step on its way. `fresh` raises LeaseLostError where the lease may have run out: no call is made then."""
+
+    journal: Journal
+    lease: Lease
+    port: CloudPort
+    clock: Clock
+    policy: Policy
+    run: RunRecord
+    record: StepRecord
+    cloud: Callable[[], Awaitable[Cloud]]
+    fenced: Callable[[HostName], bool]
+    claims: Claims
+    fresh: Callable[[], None]
+    keep: Callable[[StepRecord], None]  # tells the driver of the step's new state
+    sent: Sent = Sent.UNKNOWN
+    refusal: str = ""
+    asked_at: datetime | None = None
+
+    async def carry(self) -> None:
+        """Return when the step has ended, or when its run was stopped before it began."""
+        step = self.record.step
+        with structlog.contextvars.bound_contextvars(plan_id=self.run.id, step=step.id, action=step.action.value):
+            try:
+                if self.record.state is StepState.WAITING:
+                    if not await self._look_and_ask():
+                        return
+                else:
+                    await self._claim_again()
+                await self._watch()
+            except MovedOnError as stopped:
+                log.info("step not begun", why=str(stopped))
+            finally:
+                self.claims.drop(step.id)
+
+    # --- look, and ask ---------------------------------------------------------------------
+
+    async def _look_and_ask(self) -> bool:
+        """Whether the cloud was asked, or may have been; if not, the step has ended."""
+        seen = await self._look()
+        match seen:
+            case Go():
+                before = seen.before if self.record.state is StepState.WAITING else self.record.before
+                await self._intend(before)
+                await self._ask()
+                return True
+            case Done():
+                if self.record.state is StepState.STARTED:
+                    await self._end(StepSignal.VERIFY, seen.why, facts=seen.facts)
+                else:
+                    await self._end(StepSignal.SKIP, seen.why, facts=seen.facts)
+            case Changed():
+                await self._end(StepSignal.EXPIRE, seen.why, guard=seen.guard)
+            case Later():
+                await self._end(StepSignal.EXPIRE, f"{seen.why}; waited {LOOK_WAIT_S:.0f} s for it")
+            case Refused():
+                await self._end(StepSignal.FAIL, seen.why, guard=seen.guard)
+            case _:
+                assert_never(seen)
+        return False
+
+    async def _look(self) -> Look:
+        action = ACTION_BY_NAME[self.record.step.action]
+        until = self.clock.now() + timedelta(seconds=LOOK_WAIT_S)
+        wait_s = POLL_MIN_S
+        while True:
+            seen: Look
+            try:
+                seen = await action.look(self._site())
+            except TransientError as error:
+                seen = Later(f"the cloud does not answer: {error}")
+            except LeaseLostError:
+                raise
+            except PermanentError as error:
+                seen = Changed(str(error))
+            if not isinstance(seen, Later) or self.clock.now() >= until:
+                return seen
+            await self.clock.sleep(wait_s)
+            wait_s = min(POLL_MAX_S, wait_s * 1.5)
+
+    async def _intend(self, before: Mapping[str, Any]) -> None:
+        """Put on record that the cloud will be asked, and under which id, before it is."""
+        now, was = self.clock.now(), self.record
+        request_id = request_id_of(self.run.id, was.step.id, len(was.asked) + 1)
+        state = step_after(was.state, StepSignal.BEGIN)
+        intended = replace(
+            was, state=state, asked=(*was.asked, request_id), before=dict(before), started_at=was.started_at or now
+        )
+        events = [step_event(self.run, intended, "started", at=now)] if self.run.kind == "plan" else []
+        await self._write(intended, events)
+
+    async def _ask(self) -> None:
+        action = ACTION_BY_NAME[self.record.step.action]
+        self.asked_at = self.clock.now()
+        self.fresh()
+        try:
+            await action.ask(self._site(), request_id=self.record.asked[-1])
+        except TransientError as error:
+            log.warning("no clear answer from the cloud: looking for signs of the request", error=str(error))
+            self.sent, self.refusal = Sent.UNKNOWN, str(error)
+        except PermanentError as error:
+            self.sent, self.refusal = Sent.REFUSED, str(error)
+        else:
+            self.sent, self.refusal = Sent.TAKEN, ""
+
+    async def _claim_again(self) -> None:
+        """A step that was begun before this process: what it may be taking on its target counts."""
+        step = self.record.step
+        if step.server is None or step.target is None:
+            return
+        try:
+            server = await self.port.server(ServerId(step.server))
+        except (TransientError, NotFoundError):
+            return  # the check below meets the same and deals with it
+        self.claims.hold(step.id, HostName(step.target), server)
+
+    # --- watch -----------------------------------------------------------------------------
+
+    async def _watch(self) -> None:
+        action = ACTION_BY_NAME[self.record.step.action]
+        patience = action.patience(self._site())
+        settle, now = timedelta(seconds=patience.settle_s), self.clock.now()
+        began = self.record.started_at or now
+        sign_by = now + settle
+        # Whoever takes a step over has at least the time to see whether it was asked for at all.
+        limit = max(began + timedelta(seconds=patience.limit_s), sign_by + timedelta(seconds=1))
+        given_up = False
+        while True:
+            found = await self._check()
+            now = self.clock.now()
+            match found:
+                case Verified():
+                    await self._end(StepSignal.VERIFY, found.why, facts=found.facts)
+                    return
+                case Broken():
+                    await self._break(found)
+                    return
+                case Underway():
+                    sign_by = now + settle
+                case NoSign() if self.sent is Sent.REFUSED and not patience.again:
+                    await self._break(Broken(f"the cloud refused: {self.refusal}", self._unmet()))
+                    return
+                case NoSign() if now >= sign_by:
+                    may_ask = patience.again or self.sent is Sent.UNKNOWN
+                    if not may_ask or len(self.record.asked) >= patience.asks_max:
+                        if patience.again and now < limit:
+                            await self.clock.sleep(min(POLL_MAX_S, (limit - now).total_seconds()))
+                            continue  # asked often enough, but there is time left for it to show
+                        await self._break(await self._nothing_came(found))
+                        return
+                    if not await self._look_and_ask():
+                        return
+                    sign_by = self.clock.now() + settle
+                    if not patience.again:
+                        limit = self.clock.now() + timedelta(seconds=patience.limit_s)
+                case NoSign():
+                    pass
+                case _:
+                    assert_never(found)
+            if now >= limit:
+                if given_up:
+                    why = f"{found.why}; it did not end after it was aborted: a person must look"
+                    await self._break(Broken(why, StepState.FAILED))
+                    return
+                broken = await self._give_up()
+                if broken is not None:
+                    await self._break(broken)
+                    return
+                given_up, limit = True, now + timedelta(seconds=ABORT_WAIT_S)
+            await self.clock.sleep(self._pause(now - (self.asked_at or began)))
+
+    async def _check(self) -> Check:
+        action = ACTION_BY_NAME[self.record.step.action]
+        try:
+            return await action.check(self._site())
+        except TransientError as error:
+            return Underway(f"the cloud does not answer: {error}")
+        except NotFoundError as error:
+            return Broken(str(error), StepState.STALE)
+
+    async def _give_up(self) -> Broken | None:
+        action = ACTION_BY_NAME[self.record.step.action]
+        self.fresh()
+        log.warning("step has used up its time")
+        try:
+            return await action.give_up(self._site())
+        except (TransientError, PermanentError) as error:
+            log.warning("the abort was not taken", error=str(error))
+            return None
+
+    async def _nothing_came(self, found: NoSign) -> Broken:
+        action = ACTION_BY_NAME[self.record.step.action]
+        if self.record.step.action in HOST_ACTIONS:
+            broken = await action.give_up(self._site())
+            if broken is not None:
+                return broken
+        asked = len(self.record.asked)
+        return Broken(f"{found.why}, asked {asked} times {self.refusal}".rstrip(), self._unmet())
+
+    def _unmet(self) -> StepState:
+        """Servers can go elsewhere by another plan; a host that cannot be switched needs a person."""
+        return StepState.FAILED if self.record.step.action in HOST_ACTIONS else StepState.MISSED
+
+    def _pause(self, elapsed: timedelta) -> float:
+        """Until the next check: seldom while it cannot be over, often when it should be, seldom when it is late."""
+        step = self.record.step
+        expected, so_far = max(0.0, step.end_s - step.start_s), max(0.0, elapsed.total_seconds())
+        pause = expected * POLL_SHARE if so_far < expected else (so_far - expected) * 0.25
+        return max(POLL_MIN_S, min(POLL_MAX_S, pause))
+
+    # --- ends ------------------------------------------------------------------------------
+
+    async def _break(self, broken: Broken) -> None:
+        signal = {
+            StepState.STALE: StepSignal.EXPIRE,
+            StepState.MISSED: StepSignal.MISS,
+            StepState.FAILED: StepSignal.FAIL,
+        }[broken.end]
+        await self._end(signal, broken.why, guard=broken.guard)
+
+    async def _end(
+        self, signal: StepSignal, why: str, *, facts: Mapping[str, Any] | None = None, guard: str | None = None
+    ) -> None:
+        now, was = self.clock.now(), self.record
+        ended = changed(was, step_after(was.state, signal), why=why, at=now, **(facts or {}))
+        assert ended.state.ended
+        events: list[Event] = []
+        if self.run.kind == "plan":
+            skipped = ended.state is StepState.SKIPPED or was.state is StepState.WAITING
+            change = "finished" if ended.state is StepState.FINISHED else "skipped" if skipped else "failed"
+            change = "failed" if ended.state is StepState.FAILED else change
+            events.append(step_event(self.run, ended, change, at=now))
+        host_change = ACTION_BY_NAME[was.step.action].host_change
+        told = ended.state is StepState.FINISHED or (ended.state is StepState.SKIPPED and self.run.kind == "chore")
+        if host_change is not None and told:
+            events.append(host_event(self.run, ended, host_change, at=now))
+        if guard is not None:
+            hosts = tuple(host for host in (was.step.host, was.step.source) if host is not None)
+            what = f"{was.step.action.value} {was.step.server or was.step.host}"
+            events.append(
+                refusal_event(
+                    self.run, what=what, guard=guard, why=why, at=now, effect=f"step/{was.step.id}", hosts=hosts
+                )
+            )
+        await self._write(ended, events)
+        level = log.info if ended.state.done else log.warning
+        level(f"step {ended.state.value}", server=was.step.server, host=was.step.host or was.step.target, why=why)
+
+    async def _write(self, record: StepRecord, events: Sequence[Event]) -> None:
+        await self.journal.keep_step(self.lease, record, was=self.record, events=events)
+        self.record = record
+        self.keep(record)
+
+    def _site(self) -> Site:
+        record = self.record
+        reason = self.run.request.reason if self.run.request is not None and self.run.request.reason else ""
+        return Site(
+            step=record.step, port=self.port, clock=self.clock, policy=self.policy, cloud=self.cloud,
+            fenced=self.fenced, claims=self.claims, asked=record.asked, before=record.before,
+            reason=f"restow: {reason or record.step.why or self.run.why or self.run.goal}",
+        )  # fmt: skip

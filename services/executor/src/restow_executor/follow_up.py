@@ -1,0 +1,96 @@
+"""What a run leads to when it ends: a new request after a changed world, or the way back; pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from restow.ids import id_of_effect
+from restow.messages.events import PlanRequest
+from restow.messages.plan import MOVES, Action, Step
+from restow.messages.request import Avoid, Mode, ReachRequest
+from restow_executor.progress import StepState
+from restow_executor.records import RunRecord, StepRecord
+
+
+def again(run: RunRecord, steps: Sequence[StepRecord], *, replans_max: int) -> PlanRequest | None:
+    """The same request once more, without the pairs that failed; None if it was tried often enough.
+
+    The approval is inherited: what was approved is the goal, and the new plan is held to the same rules.
+    """
+    if run.request is None or run.attempt > replans_max:
+        return None
+    failed = tuple(
+        Avoid(server=record.step.server, host=record.step.target)
+        for record in steps
+        if record.state is StepState.MISSED and record.step.server is not None and record.step.target is not None
+    )
+    avoid = tuple(dict.fromkeys((*run.request.avoid, *failed)))
+    return PlanRequest(
+        plan=id_of_effect(run.id, "replan"), request=run.request.model_copy(update={"avoid": avoid}),
+        requested_by="executor", incident=run.incident, replaces=run.id, attempt=run.attempt + 1,
+        approved_by=run.by or "policy",
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class WayBack:
+    """`hosts`: what is done to hosts first, so that the servers can return; `request` None: nothing was moved."""
+
+    hosts: tuple[Step, ...]
+    request: PlanRequest | None
+    left_out: tuple[str, ...]
+
+
+def way_back(run: RunRecord, steps: Sequence[StepRecord], *, by: str) -> WayBack:
+    """How to bring every server back to where this run found it. Starts and stops in place are not undone."""
+    first: dict[str, str | None] = {}
+    last: dict[str, str | None] = {}
+    left_out: list[str] = []
+    for record in sorted(steps, key=lambda record: (record.ended_at is None, record.ended_at, record.step.id)):
+        step = record.step
+        if record.state is not StepState.FINISHED or step.server is None:
+            continue
+        if step.action in MOVES or step.action is Action.SHELVE:
+            first.setdefault(step.server, step.source)
+            last[step.server] = step.target
+        elif step.action is Action.START and record.before.get("host") is None:
+            first.setdefault(step.server, None)
+            last[step.server] = step.target
+        else:
+            left_out.append(f"{step.action.value} of {step.server}")
+    targets = {server: host for server, host in first.items() if last[server] != host}
+    hosts = _hosts_back(steps)
+    if not targets:
+        return WayBack(hosts, None, tuple(left_out))
+    base = run.request
+    request = ReachRequest(
+        goal="reach", targets=targets, domain=run.domain, mode=Mode.PROPOSE, reason=f"undo of plan {run.id}",
+        **({} if base is None else {"limits": base.limits, "seed": base.seed}),
+    )  # fmt: skip
+    plan = PlanRequest(plan=undo_id(run.id), request=request, requested_by=by, approved_by=by)
+    return WayBack(hosts, plan, tuple(left_out))
+
+
+def undo_id(plan: str) -> str:
+    return id_of_effect(plan, "undo")
+
+
+def _hosts_back(steps: Sequence[StepRecord]) -> tuple[Step, ...]:
+    """Hosts that the run powered off go on, those that it disabled are enabled; a fenced host stays as it is."""
+    done = [record.step for record in steps if record.state is StepState.FINISHED and record.step.host is not None]
+    fenced = {step.host for step in done if step.action is Action.FENCE}
+    back: list[Step] = []
+    for host in sorted({step.host for step in done if step.host is not None and step.host not in fenced}):
+        actions = [step.action for step in done if step.host == host]
+        on = None
+        if Action.POWER_OFF in actions and Action.POWER_ON not in actions:
+            on = Step(id=f"on-{host}"[:64], action=Action.POWER_ON, host=host, why="undo")
+            back.append(on)
+        if Action.DISABLE_HOST in actions and Action.ENABLE_HOST not in actions:
+            edges = () if on is None else ({"step": on.id, "because": f"{host} must be on"},)
+            back.append(
+                Step.model_validate(
+                    {"id": f"enable-{host}"[:64], "action": Action.ENABLE_HOST, "host": host, "why": "undo",
+                     "waits_for": edges}
+                )
+            )  # fmt: skip
+    return tuple(back)

@@ -1,0 +1,308 @@
+"""A cloud and its rules as plain arrays, ready for the solvers; pure.
+
+Hosts and servers are numbered in the order of the cloud. Servers with the same hosts allowed share one row
+of booleans, so 5,000 hosts × 30,000 servers stay small.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from restow.cloud.model import Cloud, Host, ServerState, Unit
+from restow.cloud.model import Move as MoveKind
+from restow.ids import HostName, ServerId
+from restow_planner.primitives import Allowed, AtMost, Capacity, Closed, Fixed, Primitive, Spread, Together
+from restow_planner.rules.units import unit_of
+
+COLD_FACTOR = 4.0
+"""A cold move stops the server: it costs as much as four live ones."""
+DIRTY_FULL_MIB_S = 200.0
+"""A server that dirties this much memory a second costs twice its memory to move."""
+
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+Floats = NDArray[np.float64]
+Reason = tuple[str, str]  # rule, why
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """An AtMost or a Spread: the unit of each host, its members, its number (`count` at most, or at least)."""
+
+    rule: str
+    unit: Ints  # (hosts,)
+    units: int
+    members: tuple[int, ...]
+    number: int
+    soft: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class SoftTogether:
+    """`label`: which of the sets each host belongs to (H,), -1 for none, the first where several do."""
+
+    rule: str
+    members: tuple[int, ...]
+    label: Ints
+    price: float
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Shapes: R resources, H hosts, S servers, C classes of servers with the same hosts allowed."""
+
+    cloud: Cloud
+    hosts: tuple[HostName, ...]
+    servers: tuple[ServerId, ...]
+    capacity: Ints  # (R, H), the smallest that any hard rule says
+    demand: Ints  # (S, R)
+    start: Ints  # (S,), -1: runs nowhere
+    allowed: Bools  # (C, H)
+    class_of: Ints  # (S,)
+    prices: Floats  # (P, H), price of standing there
+    price_of: Ints  # (S,), -1: no soft rule names the server
+    soft_capacity: tuple[tuple[int, Ints, float], ...]  # resource, (H,), price per unit too many
+    closed: Mapping[int, Reason]
+    fixed: Mapping[int, Reason]
+    at_most: tuple[Tally, ...]
+    spreads: tuple[Tally, ...]
+    soft_together: tuple[SoftTogether, ...]
+    allowed_by: Mapping[int, tuple[tuple[str, Bools], ...]]  # per class: which rule allows what
+    ambiguous: bool  # a Together could have been read in two ways: nothing may be proven from `allowed`
+
+    @cached_property
+    def host_index(self) -> Mapping[HostName, int]:
+        return {name: index for index, name in enumerate(self.hosts)}
+
+    @cached_property
+    def server_index(self) -> Mapping[ServerId, int]:
+        return {name: index for index, name in enumerate(self.servers)}
+
+    @cached_property
+    def at_most_of(self) -> Mapping[int, tuple[int, ...]]:
+        return _tallies_of(self.at_most)
+
+    @cached_property
+    def spreads_of(self) -> Mapping[int, tuple[int, ...]]:
+        return _tallies_of(self.spreads)
+
+    @cached_property
+    def together_of(self) -> Mapping[int, tuple[int, ...]]:
+        found: dict[int, list[int]] = {}
+        for index, one in enumerate(self.soft_together):
+            for member in one.members:
+                found.setdefault(member, []).append(index)
+        return {member: tuple(indices) for member, indices in found.items()}
+
+    @cached_property
+    def memory(self) -> Ints:
+        """MiB of each server's memory claim (S,): what a move of it has to carry."""
+        return np.array([server.demand.get("memory_mib", 0) for server in self.cloud.servers], dtype=np.int64)
+
+    @cached_property
+    def cold(self) -> Bools:
+        """(S,) whether a move of it stops a server that runs."""
+        return np.array(
+            [one.move is MoveKind.COLD and one.state is not ServerState.STOPPED for one in self.cloud.servers],
+            dtype=bool,
+        )
+
+    @cached_property
+    def cost(self) -> Floats:
+        """(S,) price of moving each server, in MiB: its memory, more if it dirties much or must be stopped."""
+        dirty = np.array([one.dirty_mib_s or 0.0 for one in self.cloud.servers], dtype=float)
+        base = np.maximum(self.memory, 1) * (1.0 + np.minimum(dirty / DIRTY_FULL_MIB_S, 1.0))
+        return np.where(self.cold, base * COLD_FACTOR, base)
+
+    @cached_property
+    def weight(self) -> Floats:
+        """(R,) what a unit of each resource weighs: the scarcer the heavier."""
+        total = self.capacity.sum(axis=1).astype(float)
+        used = self.demand[self.start >= 0].sum(axis=0).astype(float)
+        mean = np.maximum(total / max(1, len(self.hosts)), 1.0)
+        fullness = np.clip(used / np.maximum(total, 1.0), 0.05, 1.0)
+        weight: Floats = fullness**2 / mean
+        return weight
+
+    @cached_property
+    def size(self) -> Floats:
+        """(S,) how much of a mean host each server takes, scarce resources counting more."""
+        size: Floats = self.demand @ self.weight
+        return size
+
+    @cached_property
+    def wanted(self) -> tuple[tuple[tuple[int, int], ...], ...]:
+        """Per server the resources that it claims at all, with the amounts."""
+        return tuple(tuple((r, amount) for r, amount in enumerate(row) if amount > 0) for row in self.demand.tolist())
+
+
+def compile_problem(cloud: Cloud, primitives: tuple[Primitive, ...]) -> Problem:
+    """Arrays from the cloud and what its rules say. Unknown names in primitives are passed over."""
+    return _Compiler(cloud).compiled(primitives)
+
+
+class _Compiler:
+    def __init__(self, cloud: Cloud) -> None:
+        self.cloud = cloud
+        self.host_index = {host.name: index for index, host in enumerate(cloud.hosts)}
+        self.server_index = {server.id: index for index, server in enumerate(cloud.servers)}
+        start = [-1 if one.host is None else self.host_index.get(one.host, -1) for one in cloud.servers]
+        self.start = np.array(start, dtype=np.int64)
+        self.units: dict[Unit, tuple[Ints, int]] = {}
+        self.rows: list[tuple[str, Bools]] = []  # one per hard Allowed
+        self.rows_of: dict[int, list[int]] = {}
+        self.priced: list[tuple[Bools, float]] = []
+        self.priced_of: dict[int, list[int]] = {}
+        self.ambiguous = False
+
+    def compiled(self, primitives: tuple[Primitive, ...]) -> Problem:
+        resources = {resource: index for index, resource in enumerate(self.cloud.resources)}
+        capacity = np.full((len(resources), len(self.cloud.hosts)), np.iinfo(np.int64).max, dtype=np.int64)
+        soft_capacity: list[tuple[int, Ints, float]] = []
+        closed: dict[int, Reason] = {}
+        fixed: dict[int, Reason] = {}
+        at_most: list[Tally] = []
+        spreads: list[Tally] = []
+        together: list[SoftTogether] = []
+        for primitive in primitives:
+            match primitive:
+                case Capacity(resource=resource, capacity=amounts, soft=soft):
+                    row = np.array([amounts.get(host.name, 0) for host in self.cloud.hosts], dtype=np.int64)
+                    if soft is None:
+                        np.minimum(capacity[resources[resource]], row, out=capacity[resources[resource]])
+                    else:
+                        soft_capacity.append((resources[resource], row, soft))
+                case Allowed():
+                    self._allow(primitive)
+                case Closed(rule=rule, why=why):
+                    closed.update({self.host_index[host]: (rule, reason) for host, reason in why.items()})
+                case Fixed(rule=rule, why=why):
+                    for server, reason in why.items():
+                        fixed.setdefault(self.server_index[server], (rule, reason))
+                case AtMost(rule=rule, servers=servers, per=per, count=count, soft=soft):
+                    at_most.append(Tally(rule, *self._units(per), self._indices(servers), count, soft))
+                case Spread(rule=rule, servers=servers, over=over, at_least=least, soft=soft):
+                    spreads.append(Tally(rule, *self._units(over), self._indices(servers), least, soft))
+                case Together(soft=soft):
+                    if soft is None:
+                        self._keep_together(primitive)
+                    else:
+                        label = self._labels(primitive.host_sets)
+                        together.append(SoftTogether(primitive.rule, self._indices(primitive.servers), label, soft))
+        allowed, class_of, allowed_by = self._classes()
+        prices, price_of = self._prices()
+        demand = [[one.demand.get(resource, 0) for resource in resources] for one in self.cloud.servers]
+        return Problem(
+            cloud=self.cloud,
+            hosts=tuple(self.host_index),
+            servers=tuple(self.server_index),
+            capacity=capacity,
+            demand=np.array(demand, dtype=np.int64).reshape(len(self.cloud.servers), len(resources)),
+            start=self.start,
+            allowed=allowed,
+            class_of=class_of,
+            prices=prices,
+            price_of=price_of,
+            soft_capacity=tuple(soft_capacity),
+            closed=closed,
+            fixed=fixed,
+            at_most=tuple(at_most),
+            spreads=tuple(spreads),
+            soft_together=tuple(together),
+            allowed_by=allowed_by,
+            ambiguous=self.ambiguous,
+        )
+
+    def _indices(self, servers: tuple[ServerId, ...]) -> tuple[int, ...]:
+        return tuple(self.server_index[one] for one in dict.fromkeys(servers) if one in self.server_index)
+
+    def _mask(self, hosts: frozenset[HostName]) -> Bools:
+        mask = np.zeros(len(self.host_index), dtype=bool)
+        mask[[self.host_index[host] for host in hosts if host in self.host_index]] = True
+        return mask
+
+    def _labels(self, sets: tuple[frozenset[HostName], ...]) -> Ints:
+        label = np.full(len(self.host_index), -1, dtype=np.int64)
+        for number, hosts in reversed(tuple(enumerate(sets))):
+            label[[self.host_index[host] for host in hosts if host in self.host_index]] = number
+        return label
+
+    def _units(self, per: Unit) -> tuple[Ints, int]:
+        if per not in self.units:
+            names: dict[str, int] = {}
+            of: list[int] = [_number(names, host, per) for host in self.cloud.hosts]
+            self.units[per] = (np.array(of, dtype=np.int64), len(names))
+        return self.units[per]
+
+    def _allow(self, primitive: Allowed) -> None:
+        if primitive.soft is None:
+            self._add_row(primitive.rule, self._indices(primitive.servers), self._mask(primitive.hosts))
+            return
+        self.priced.append((~self._mask(primitive.hosts), primitive.soft))
+        for server in self._indices(primitive.servers):
+            self.priced_of.setdefault(server, []).append(len(self.priced) - 1)
+
+    def _add_row(self, rule: str, servers: tuple[int, ...], mask: Bools) -> None:
+        self.rows.append((rule, mask))
+        for server in servers:
+            self.rows_of.setdefault(server, []).append(len(self.rows) - 1)
+
+    def _keep_together(self, primitive: Together) -> None:
+        """Servers move one by one, so those that are together cannot leave the set that they share."""
+        members = self._indices(primitive.servers)
+        placed = [int(self.start[one]) for one in members if self.start[one] >= 0]
+        if not placed:
+            return
+        here = set(placed)
+        names = [self.cloud.hosts[host].name for host in placed]
+        sets = [one for one in primitive.host_sets if any(self.cloud.hosts[host].name in one for host in here)]
+        if not sets:
+            self.ambiguous = True  # all stand outside: whichever set they mend into, the first one decides
+            return
+        ranked = sorted(sets, key=lambda one: (-sum(name in one for name in names), -len(one)))
+        best = sum(name in ranked[0] for name in names)
+        if len(ranked) > 1 and sum(name in ranked[1] for name in names) == best:
+            self.ambiguous = True
+        self._add_row(primitive.rule, members, self._mask(ranked[0]))
+
+    def _classes(self) -> tuple[Bools, Ints, dict[int, tuple[tuple[str, Bools], ...]]]:
+        everywhere = np.ones(len(self.host_index), dtype=bool)
+        keys: dict[tuple[int, ...], int] = {(): 0}
+        rows = [everywhere]
+        by: dict[int, tuple[tuple[str, Bools], ...]] = {0: ()}
+        class_of = np.zeros(len(self.server_index), dtype=np.int64)
+        for server, names in self.rows_of.items():
+            key = tuple(names)
+            if key not in keys:
+                keys[key] = len(rows)
+                by[len(rows)] = tuple(self.rows[index] for index in key)
+                rows.append(np.logical_and.reduce([self.rows[index][1] for index in key]))
+            class_of[server] = keys[key]
+        return np.array(rows, dtype=bool), class_of, by
+
+    def _prices(self) -> tuple[Floats, Ints]:
+        keys: dict[tuple[int, ...], int] = {}
+        rows: list[Floats] = []
+        price_of = np.full(len(self.server_index), -1, dtype=np.int64)
+        for server, indices in self.priced_of.items():
+            key = tuple(indices)
+            if key not in keys:
+                keys[key] = len(rows)
+                rows.append(np.sum([self.priced[index][0] * self.priced[index][1] for index in key], axis=0))
+            price_of[server] = keys[key]
+        return np.array(rows, dtype=float).reshape(len(rows), len(self.host_index)), price_of
+
+
+def _number(names: dict[str, int], host: Host, per: Unit) -> int:
+    return names.setdefault(unit_of(host, per), len(names))
+
+
+def _tallies_of(tallies: tuple[Tally, ...]) -> dict[int, tuple[int, ...]]:
+    found: dict[int, list[int]] = {}
+    for index, tally in enumerate(tallies):
+        for member in tally.members:
+            found.setdefault(member, []).append(index)
+    return {member: tuple(indices) for member, indices in found.items()}

@@ -1,0 +1,30 @@
+"""Among: these servers stand, all of them, within one of these sets of hosts; pure."""
+
+from collections.abc import Iterable
+
+from restow.cloud.model import Among, Cloud
+from restow_planner.primitives import Primitive, Together
+from restow_planner.rules.base import Occupancy, Violation
+from restow_planner.rules.units import known
+
+
+class AmongRule:
+    name = "among"
+
+    def primitives(self, cloud: Cloud) -> Iterable[Primitive]:
+        for index, spec in enumerate(cloud.rules):
+            if isinstance(spec, Among):
+                sets = tuple(frozenset(hosts) for hosts in spec.host_sets)
+                yield Together(f"among {index}", known(cloud, spec.servers), sets, soft=spec.soft)
+
+    def violations(self, cloud: Cloud, where: Occupancy) -> Iterable[Violation]:
+        for index, spec in enumerate(cloud.rules):
+            if not isinstance(spec, Among) or spec.soft is not None:
+                continue
+            ends = [set(where.get(server, ())) for server in known(cloud, spec.servers)]
+            placed = [one for one in ends if one]
+            best = max((sum(one <= set(hosts) for one in placed) for hosts in spec.host_sets), default=0)
+            if best < len(placed):
+                apart = len(placed) - best
+                why = f"{apart} of the servers are outside the set of hosts that holds the others"
+                yield Violation(f"among {index}", f"among {index}", apart, why)

@@ -1,0 +1,244 @@
+"""The placement while it is being changed: what is free, what fits where, and the way back; pure.
+
+All hot questions are answered for all hosts at once on plain arrays.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from restow_planner.problem import Bools, Floats, Ints, Problem, Tally
+
+NOWHERE = -1
+SOFT_WEIGHT = 1_000.0
+"""A soft rule weighs more than any fit: its price decides first, how well a host fits decides then."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadLimit:
+    """No host may be brought above `limit` (share of `room`); `share` is what each server adds."""
+
+    part: Floats  # (S,)
+    room: Floats  # (H,)
+    base: Floats  # (H,) what is there besides the servers
+    limit: float
+
+
+@dataclass(slots=True)
+class Board:
+    """Mutable. `at` is the host of each server, `open` where servers may arrive, `pinned` who may not move."""
+
+    problem: Problem
+    open: Bools
+    pinned: dict[int, tuple[str, str]]
+    barred: dict[int, set[int]]
+    leaving: set[int] = field(default_factory=set)
+    """Servers whose source gives no room to anybody: they may be placed again and again at no harm."""
+    limits: list[LoadLimit] = field(default_factory=list)
+    at: list[int] = field(init=False)
+    free: Ints = field(init=False)
+    on: list[set[int]] = field(init=False)
+    moved: set[int] = field(init=False)
+    counts: list[Ints] = field(init=False)
+    spread: list[Ints] = field(init=False)
+    homeless: list[int] = field(init=False)
+    spread_goal: list[int] = field(init=False)
+    loads: list[Floats] = field(init=False)
+    _log: list[tuple[int, int]] = field(init=False)
+    _open_rows: dict[int, Bools] = field(init=False)
+
+    def __post_init__(self) -> None:
+        problem = self.problem
+        self.at = problem.start.tolist()
+        self.free = problem.capacity.copy()
+        self.on = [set() for _ in problem.hosts]
+        placed = np.flatnonzero(problem.start >= 0)
+        for resource in range(problem.capacity.shape[0]):
+            used = np.bincount(
+                problem.start[placed], weights=problem.demand[placed, resource], minlength=len(problem.hosts)
+            )
+            self.free[resource] -= used.astype(np.int64)
+        for server in placed.tolist():
+            self.on[self.at[server]].add(server)
+        self.moved = set()
+        self.counts = [self._tallied(tally) for tally in problem.at_most]
+        self.spread = [self._tallied(tally) for tally in problem.spreads]
+        self.homeless = [0 for _ in problem.spreads]
+        self.spread_goal = [
+            min(tally.number, int((found > 0).sum())) for tally, found in zip(problem.spreads, self.spread, strict=True)
+        ]
+        self.loads = []
+        self._log = []
+        self._open_rows = {}
+
+    def _tallied(self, tally: Tally) -> Ints:
+        units = [int(tally.unit[self.at[one]]) for one in tally.members if self.at[one] >= 0]
+        return np.bincount(np.array(units, dtype=np.int64), minlength=tally.units)
+
+    # -- what may be --------------------------------------------------------------------------------
+
+    def close(self, hosts: Iterable[int]) -> None:
+        for host in hosts:
+            self.open[host] = False
+        self._open_rows.clear()
+
+    def reopen(self, hosts: Iterable[int]) -> None:
+        for host in hosts:
+            self.open[host] = True
+        self._open_rows.clear()
+
+    def add_limit(self, limit: LoadLimit) -> None:
+        load = limit.base.copy()
+        for server, host in enumerate(self.at):
+            if host >= 0:
+                load[host] += limit.part[server]
+        self.limits.append(limit)
+        self.loads.append(load)
+
+    def may_stand(self, server: int) -> Bools:
+        """(H,) where the server may arrive if there were room and no other server."""
+        row = int(self.problem.class_of[server])
+        mask = self._open_rows.get(row)
+        if mask is None:
+            mask = self._open_rows[row] = self.problem.allowed[row] & self.open
+        barred = self.barred.get(server)
+        if barred:
+            mask = mask.copy()
+            mask[list(barred)] = False
+        return mask
+
+    def agrees(self, server: int) -> Bools | None:
+        """(H,) where the other servers leave it a place by AtMost and Spread; None: everywhere."""
+        problem, here = self.problem, self.at[server]
+        mask: Bools | None = None
+        for index in problem.at_most_of.get(server, ()):
+            tally = problem.at_most[index]
+            if tally.soft is None:
+                found = self.counts[index][tally.unit] < tally.number
+                if here >= 0:
+                    found |= tally.unit == tally.unit[here]
+                mask = found if mask is None else mask & found
+        for index in problem.spreads_of.get(server, ()):
+            tally = problem.spreads[index]
+            if tally.soft is None:
+                counts = self.spread[index]
+                others = int((counts > 0).sum()) - int(here >= 0 and counts[tally.unit[here]] == 1)
+                alone = counts == 0
+                if here >= 0 and counts[tally.unit[here]] == 1:
+                    alone[tally.unit[here]] = True
+                waiting = self.homeless[index] - int(here < 0 and problem.start[server] >= 0)
+                found = others + alone[tally.unit] >= self.spread_goal[index] - waiting
+                mask = found if mask is None else mask & found
+        for limit, load in zip(self.limits, self.loads, strict=True):
+            found = load + limit.part[server] <= limit.limit * limit.room + 1e-9
+            mask = found if mask is None else mask & found
+        return mask
+
+    def fits(self, server: int) -> Bools:
+        """(H,) where the server may go now; its present host is not among them."""
+        mask = self.may_stand(server)
+        for resource, amount in self.problem.wanted[server]:
+            mask = mask & (self.free[resource] >= amount)
+        agreed = self.agrees(server)
+        mask = mask.copy() if agreed is None else mask & agreed
+        if self.at[server] >= 0:
+            mask[self.at[server]] = False
+        return mask
+
+    # -- what is good -------------------------------------------------------------------------------
+
+    def price(self, server: int) -> Floats | None:
+        """(H,) what soft rules charge for the server's arrival; None: nothing anywhere."""
+        problem, here = self.problem, self.at[server]
+        total: Floats | None = None
+        if problem.price_of[server] >= 0:
+            total = problem.prices[problem.price_of[server]].copy()
+        for index in problem.at_most_of.get(server, ()):
+            tally = problem.at_most[index]
+            if tally.soft is not None:
+                over = (self.counts[index][tally.unit] >= tally.number) * tally.soft
+                total = over if total is None else total + over
+        for index in problem.spreads_of.get(server, ()):
+            tally = problem.spreads[index]
+            if tally.soft is not None and (self.spread[index] > 0).sum() < tally.number:
+                stale = (self.spread[index][tally.unit] > 0) * tally.soft
+                total = stale if total is None else total + stale
+        for index in problem.together_of.get(server, ()):
+            group = problem.soft_together[index]
+            labels = {int(group.label[self.at[one]]) for one in group.members if self.at[one] >= 0 and one != server}
+            if labels:
+                apart = ~np.isin(group.label, sorted(labels)) * group.price
+                total = apart if total is None else total + apart
+        for resource, capacity, price in problem.soft_capacity:
+            amount = int(problem.demand[server, resource])
+            if amount:
+                short = amount - (self.free[resource] - problem.capacity[resource] + capacity)
+                over = np.clip(short, 0, amount) * price
+                if here >= 0:
+                    over[here] = 0.0
+                total = over if total is None else total + over
+        return total
+
+    def best(self, server: int, mask: Bools) -> int:
+        """The tightest host of the mask; its old home where that is possible (a move less)."""
+        price = self.price(server)
+        home = int(self.problem.start[server])
+        if home >= 0 and mask[home] and (price is None or price[home] <= price[mask].min()):
+            return home
+        found = np.flatnonzero(mask)
+        score = self.problem.weight @ self.free[:, found]
+        if price is not None:
+            score = score + SOFT_WEIGHT * price[found]
+        return int(found[int(np.argmin(score))])
+
+    # -- changing it ----------------------------------------------------------------------------------
+
+    def put(self, server: int, host: int) -> None:
+        """Put the server on this host (NOWHERE: lift it off), whatever the rules say."""
+        self._log.append((server, self.at[server]))
+        self._put(server, host)
+
+    def mark(self) -> int:
+        return len(self._log)
+
+    def undo(self, mark: int) -> None:
+        """Back to how it was at the mark."""
+        while len(self._log) > mark:
+            server, host = self._log.pop()
+            self._put(server, host)
+
+    def _put(self, server: int, host: int) -> None:
+        problem, old = self.problem, self.at[server]
+        if old == host:
+            return
+        demand = problem.demand[server]
+        if old >= 0:
+            self.free[:, old] += demand
+            self.on[old].discard(server)
+        if host >= 0:
+            self.free[:, host] -= demand
+            self.on[host].add(server)
+        for index in problem.at_most_of.get(server, ()):
+            _shift(self.counts[index], problem.at_most[index], old, host)
+        for index in problem.spreads_of.get(server, ()):
+            _shift(self.spread[index], problem.spreads[index], old, host)
+            if problem.start[server] >= 0:
+                self.homeless[index] += int(host < 0) - int(old < 0)
+        for limit, load in zip(self.limits, self.loads, strict=True):
+            if old >= 0:
+                load[old] -= limit.part[server]
+            if host >= 0:
+                load[host] += limit.part[server]
+        self.at[server] = host
+        if host == problem.start[server]:
+            self.moved.discard(server)
+        else:
+            self.moved.add(server)
+
+
+def _shift(counts: Ints, tally: Tally, old: int, new: int) -> None:
+    if old >= 0:
+        counts[tally.unit[old]] -= 1
+    if new >= 0:
+        counts[tally.unit[new]] += 1

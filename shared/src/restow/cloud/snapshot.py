@@ -1,0 +1,422 @@
+"""The cloud snapshot `restow.cloud/1`: read strictly, with every wrong field named, and written canonically; pure."""
+
+import json
+from collections.abc import Hashable, Iterable, Iterator, Mapping
+from dataclasses import fields
+from datetime import UTC
+from itertools import islice
+from typing import Annotated, Any, Literal
+
+from pydantic import AwareDatetime, ConfigDict, Field, ValidationError
+
+from restow.cloud.model import (
+    Allow,
+    Among,
+    AtMostPer,
+    Ban,
+    Cloud,
+    Group,
+    GroupPolicy,
+    Host,
+    HostState,
+    Move,
+    Power,
+    Reserve,
+    RuleSpec,
+    Server,
+    ServerState,
+    SpreadOver,
+    Survive,
+    TogetherIn,
+    Unit,
+)
+from restow.errors import BadInputError, FieldError
+from restow.ids import DomainName, HostName, ServerId
+from restow.messages.base import ERRORS_MAX, Message, field_errors
+
+FORMAT: Literal["restow.cloud/1"] = "restow.cloud/1"
+AMOUNT_MAX = 10**12  # sums over 100,000 servers stay far inside 64 bits
+
+Name = Annotated[str, Field(min_length=1, max_length=255)]
+Amount = Annotated[int, Field(ge=0, le=AMOUNT_MAX)]
+Measure = Annotated[float, Field(ge=0)]
+Price = Annotated[float, Field(ge=0)]
+Servers = tuple[Name, ...]
+Hosts = tuple[Name, ...]
+
+
+class _Part(Message):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class HostDocument(_Part):
+    name: Name
+    state: HostState = HostState.UP
+    enabled: bool = True
+    maintenance: bool = False
+    zone: Name | None = None
+    rack: Name | None = None
+    aggregates: tuple[Name, ...] = ()
+    traits: tuple[Name, ...] = ()
+    capacity: dict[Name, Amount] = Field(description="what may be claimed: overcommit in, reserve off")
+    load: dict[Name, Measure] = Field(default_factory=dict)
+    physical: dict[Name, Measure] = Field(default_factory=dict)
+    link_mbps: int | None = Field(default=None, ge=1, le=10**9)
+    power: Power = Power.UNKNOWN
+    forced_down: bool = Field(default=False, description="declared dead in the compute service")
+
+
+class ServerDocument(_Part):
+    id: Name
+    name: str = ""
+    host: Name | None = Field(default=None, description="null: it runs nowhere yet")
+    project: str = ""
+    state: ServerState = ServerState.ACTIVE
+    demand: dict[Name, Amount] = Field(default_factory=dict, description="what its flavor claims")
+    load: dict[Name, Measure] = Field(default_factory=dict)
+    dirty_mib_s: Measure | None = None
+    zone: Name | None = Field(default=None, description="the zone it is pinned to")
+    requires: tuple[Name, ...] = Field(default=(), description="traits")
+    forbids: tuple[Name, ...] = Field(default=(), description="traits")
+    move: Move = Move.LIVE
+    priority: int = Field(default=0, ge=-AMOUNT_MAX, le=AMOUNT_MAX, description="higher is served first")
+    metadata: dict[str, Any] = Field(default_factory=dict)
+    locked: bool = False
+    task: Name | None = Field(default=None, description="what the cloud does with it now (Nova: task_state)")
+
+
+class GroupDocument(_Part):
+    id: Name
+    policy: GroupPolicy
+    members: Servers = ()
+    max_per_host: int = Field(default=1, ge=1, le=1_000_000, description="above 1 with anti-affinity only")
+
+
+class AllowDocument(_Part):
+    kind: Literal["allow"]
+    servers: Servers
+    hosts: Hosts
+    soft: Price | None = None
+
+
+class BanDocument(_Part):
+    kind: Literal["ban"]
+    servers: Servers
+    hosts: Hosts
+    soft: Price | None = None
+
+
+class SpreadDocument(_Part):
+    kind: Literal["spread"]
+    servers: Servers
+    over: Unit
+    at_least: int = Field(ge=1, le=1_000_000)
+    soft: Price | None = None
+
+
+class AtMostDocument(_Part):
+    kind: Literal["at-most"]
+    servers: Servers
+    per: Unit
+    count: int = Field(ge=0, le=1_000_000)
+    soft: Price | None = None
+
+
+class TogetherDocument(_Part):
+    kind: Literal["together"]
+    servers: Servers
+    per: Unit
+    soft: Price | None = None
+
+
+class AmongDocument(_Part):
+    kind: Literal["among"]
+    servers: Servers
+    host_sets: tuple[Hosts, ...] = Field(min_length=1)
+    soft: Price | None = None
+
+
+class ReserveDocument(_Part):
+    kind: Literal["reserve"]
+    hosts: Hosts
+    keep_free: dict[Name, Amount]
+    soft: Price | None = None
+
+
+class SurviveDocument(_Part):
+    kind: Literal["survive"]
+    failures: int = Field(ge=1, le=1_000_000)
+    of: Unit
+    soft: Price | None = None
+
+
+RuleDocument = Annotated[
+    AllowDocument
+    | BanDocument
+    | SpreadDocument
+    | AtMostDocument
+    | TogetherDocument
+    | AmongDocument
+    | ReserveDocument
+    | SurviveDocument,
+    Field(discriminator="kind"),
+]
+
+RULE_KINDS: Mapping[str, type[RuleSpec]] = {
+    "allow": Allow,
+    "ban": Ban,
+    "spread": SpreadOver,
+    "at-most": AtMostPer,
+    "together": TogetherIn,
+    "among": Among,
+    "reserve": Reserve,
+    "survive": Survive,
+}
+_KIND_OF: Mapping[type[RuleSpec], str] = {spec: kind for kind, spec in RULE_KINDS.items()}
+
+
+class CloudDocument(_Part):
+    """The whole of a domain at one moment."""
+
+    format: Literal["restow.cloud/1"]
+    taken_at: AwareDatetime
+    domain: Name
+    resources: tuple[Name, ...] = Field(min_length=1, description="the resources that count")
+    hosts: tuple[HostDocument, ...]
+    servers: tuple[ServerDocument, ...] = ()
+    groups: tuple[GroupDocument, ...] = ()
+    rules: tuple[RuleDocument, ...] = ()
+
+
+def read_cloud(body: bytes | str, *, what: str = "snapshot") -> Cloud:
+    """Read a `restow.cloud/1`.
+
+    Raises BadInputError with at most ERRORS_MAX wrong fields, each by its path ("servers.3.host").
+    """
+    try:
+        document = CloudDocument.model_validate_json(body)
+    except ValidationError as error:
+        raise BadInputError(what, tuple(_readable(one) for one in field_errors(error))) from error
+    wrong = tuple(islice(_cross_checked(document), ERRORS_MAX))
+    if wrong:
+        raise BadInputError(what, wrong)
+    same = _Shared()
+    return Cloud(
+        taken_at=document.taken_at.astimezone(UTC),
+        domain=DomainName(document.domain),
+        resources=document.resources,
+        hosts=tuple(_host(host) for host in document.hosts),
+        servers=tuple(_server(server, same) for server in document.servers),
+        groups=tuple(
+            Group(group.id, group.policy, _ids(group.members), group.max_per_host) for group in document.groups
+        ),
+        rules=tuple(_rule(rule) for rule in document.rules),
+    )
+
+
+def read_host(document: Mapping[str, Any], *, resources: Iterable[str] = (), what: str = "host") -> Host:
+    """Read one host as it stands in a `restow.cloud/1`; it must tell its capacity of all of `resources`."""
+    try:
+        read = HostDocument.model_validate_json(json.dumps(document))
+    except (TypeError, ValueError) as error:
+        if isinstance(error, ValidationError):
+            raise BadInputError(what, field_errors(error)) from error
+        raise BadInputError(what, (FieldError("(document)", type(document).__name__, "a JSON object"),)) from error
+    if wrong := tuple(_lacking(read, tuple(resources), path="")):
+        raise BadInputError(what, wrong)
+    return _host(read)
+
+
+def dump_cloud(cloud: Cloud) -> bytes:
+    """The canonical text: sorted keys, no blanks, ASCII. Reading it gives an equal cloud."""
+    document = {
+        "format": FORMAT,
+        "taken_at": cloud.taken_at.astimezone(UTC).isoformat().replace("+00:00", "Z"),
+        "domain": cloud.domain,
+        "resources": cloud.resources,
+        "hosts": [host_document(host) for host in cloud.hosts],
+        "servers": [server_document(server) for server in cloud.servers],
+        "groups": [_plain(group) for group in cloud.groups],
+        "rules": [_rule_document(rule) for rule in cloud.rules],
+    }
+    return json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+
+
+def host_document(host: Host) -> dict[str, Any]:
+    """The host as it stands in the format."""
+    return _plain(host)
+
+
+def server_document(server: Server) -> dict[str, Any]:
+    """The server as it stands in the format."""
+    return _plain(server)
+
+
+def cloud_schema() -> dict[str, Any]:
+    """The JSON Schema (2020-12) of `restow.cloud/1`."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **CloudDocument.model_json_schema(),
+        "title": FORMAT,
+    }
+
+
+def _readable(error: FieldError) -> FieldError:
+    """Pydantic puts a rule's kind into its path, and the whole text into a syntax error: neither helps a reader."""
+    if error.field == "(document)" and isinstance(error.value, bytes | str):
+        return FieldError("(document)", error.value[:40], f"JSON ({error.expected})")
+    parts = error.field.split(".")
+    if parts[0] != "rules" or len(parts) < 2:
+        return error
+    if len(parts) == 2 and "tag" in error.expected:
+        given = error.value.get("kind", "(absent)") if isinstance(error.value, dict) else error.value
+        return FieldError(f"{error.field}.kind", given, "one of " + ", ".join(RULE_KINDS))
+    if len(parts) > 2 and parts[2] in RULE_KINDS:
+        del parts[2]
+    return FieldError(".".join(parts), error.value, error.expected)
+
+
+def _cross_checked(document: CloudDocument) -> Iterator[FieldError]:
+    """What no single field shows: names that are given twice, or that nothing bears."""
+    hosts = {host.name for host in document.hosts}
+    servers = {server.id for server in document.servers}
+    yield from _repeated("resources", document.resources)
+    yield from _repeated("hosts", (host.name for host in document.hosts), leaf=".name")
+    yield from _repeated("servers", (server.id for server in document.servers), leaf=".id")
+    yield from _repeated("groups", (group.id for group in document.groups), leaf=".id")
+    for index, host in enumerate(document.hosts):
+        yield from _lacking(host, document.resources, path=f"hosts.{index}.")
+    for index, server in enumerate(document.servers):
+        if server.host is not None and server.host not in hosts:
+            yield FieldError(f"servers.{index}.host", server.host, "the name of one of the hosts, or null")
+    for index, group in enumerate(document.groups):
+        yield from _named(f"groups.{index}.members", group.members, servers, "the id of one of the servers")
+        if group.max_per_host != 1 and group.policy is not GroupPolicy.ANTI_AFFINITY:
+            expected = f"1: more goes with anti-affinity only, not with {group.policy}"
+            yield FieldError(f"groups.{index}.max_per_host", group.max_per_host, expected)
+    for index, rule in enumerate(document.rules):
+        path = f"rules.{index}"
+        if not isinstance(rule, ReserveDocument | SurviveDocument):
+            yield from _named(f"{path}.servers", rule.servers, servers, "the id of one of the servers")
+        if isinstance(rule, AllowDocument | BanDocument | ReserveDocument):
+            yield from _named(f"{path}.hosts", rule.hosts, hosts, "the name of one of the hosts")
+        if isinstance(rule, AmongDocument):
+            for number, names in enumerate(rule.host_sets):
+                yield from _named(f"{path}.host_sets.{number}", names, hosts, "the name of one of the hosts")
+
+
+def _repeated(path: str, names: Iterable[str], *, leaf: str = "") -> Iterator[FieldError]:
+    first: dict[str, int] = {}
+    for index, name in enumerate(names):
+        if first.setdefault(name, index) != index:
+            yield FieldError(f"{path}.{index}{leaf}", name, f"a name of its own: {path}.{first[name]} has this one")
+
+
+def _named(path: str, names: tuple[str, ...], known: set[str], expected: str) -> Iterator[FieldError]:
+    for index, name in enumerate(names):
+        if name not in known:
+            yield FieldError(f"{path}.{index}", name, expected)
+    yield from _repeated(path, names)
+
+
+def _lacking(host: HostDocument, resources: tuple[str, ...], *, path: str) -> Iterator[FieldError]:
+    for resource in resources:
+        if resource not in host.capacity:
+            expected = f"a whole number, 0 or more: host {host.name} must tell its capacity of every listed resource"
+            yield FieldError(f"{path}capacity.{resource}", "(absent)", expected)
+
+
+class _Shared:
+    """Flavors repeat thousands of times; equal demands share one mapping, equal sets one set."""
+
+    def __init__(self) -> None:
+        self._known: dict[Hashable, Any] = {}
+
+    def mapping(self, given: dict[str, int]) -> dict[str, int]:
+        found: dict[str, int] = self._known.setdefault(tuple(given.items()), given)
+        return found
+
+    def set(self, given: tuple[str, ...]) -> frozenset[str]:
+        found: frozenset[str] | None = self._known.get(given)
+        if found is None:
+            found = self._known[given] = frozenset(given)
+        return found
+
+
+def _host(document: HostDocument) -> Host:
+    return Host(
+        name=HostName(document.name),
+        state=document.state,
+        enabled=document.enabled,
+        maintenance=document.maintenance,
+        zone=document.zone,
+        rack=document.rack,
+        aggregates=document.aggregates,
+        traits=frozenset(document.traits),
+        capacity=document.capacity,
+        load=document.load,
+        physical=document.physical,
+        link_mbps=document.link_mbps,
+        power=document.power,
+        forced_down=document.forced_down,
+    )
+
+
+def _server(document: ServerDocument, same: _Shared) -> Server:
+    return Server(
+        id=ServerId(document.id),
+        name=document.name,
+        host=None if document.host is None else HostName(document.host),
+        project=document.project,
+        state=document.state,
+        demand=same.mapping(document.demand),
+        load=document.load,
+        dirty_mib_s=document.dirty_mib_s,
+        zone=document.zone,
+        requires=same.set(document.requires),
+        forbids=same.set(document.forbids),
+        move=document.move,
+        priority=document.priority,
+        metadata={key: _text(value) for key, value in document.metadata.items()},
+        locked=document.locked,
+        task=document.task,
+    )
+
+
+def _text(value: Any) -> str:
+    """Metadata is text in the model; whatever else stands there is kept as its JSON text."""
+    return value if isinstance(value, str) else json.dumps(value, sort_keys=True, separators=(",", ":"))
+
+
+def _ids(names: tuple[str, ...]) -> tuple[ServerId, ...]:
+    return tuple(ServerId(name) for name in names)
+
+
+def _rule(document: _Part) -> RuleSpec:
+    """A rule's document and its spec have the same fields, but for the kind."""
+    given = {name: getattr(document, name) for name in type(document).model_fields}
+    return RULE_KINDS[given.pop("kind")](**given)
+
+
+def _rule_document(rule: RuleSpec) -> dict[str, Any]:
+    given = {name: value for name, value in _plain(rule).items() if name != "soft" or value is not None}
+    return {"kind": _KIND_OF[type(rule)], **given}
+
+
+_FIELDS: dict[type, tuple[str, ...]] = {
+    kind: tuple(one.name for one in fields(kind)) for kind in (Host, Server, Group, *RULE_KINDS.values())
+}
+
+
+def _plain(value: Any) -> dict[str, Any]:
+    return {name: _plain_value(getattr(value, name)) for name in _FIELDS[type(value)]}
+
+
+def _plain_value(value: Any) -> Any:
+    match value:
+        case frozenset():
+            return sorted(value)
+        case Mapping():
+            return dict(value)
+        case _:
+            return value
