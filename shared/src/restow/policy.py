@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 
 from restow.errors import BadInputError, FieldError
 from restow.messages.base import Message, parse
-from restow.messages.request import Limits
+from restow.messages.request import AnyRequest, Limits, parse_request
 
 Symptom = Literal["failed-host", "returned-host", "hot-host", "imbalance", "underused-hosts"]
 
@@ -24,6 +24,7 @@ class Evidence(Message):
     patience_s: float = Field(default=30.0, ge=0, description="for how long they must agree")
     returned_s: float = Field(default=60.0, ge=0, description="how long all must be well again")
     poll_s: float = Field(default=5.0, gt=0)
+    read_s: float = Field(default=30.0, gt=0, description="how old the picture of a quiet cloud may be")
     source_silent_s: float = Field(default=60.0, gt=0, description="older words are no evidence")
 
 
@@ -73,6 +74,33 @@ class PolicyRule(Message):
     limits: Limits = Limits()
     options: dict[str, Any] = Field(default_factory=dict)
     cool_down_s: float = Field(default=600.0, ge=0, description="between two plans of this rule in a domain")
+
+    @model_validator(mode="after")
+    def _options_fit_the_goal(self) -> "PolicyRule":
+        if self.goal is None:
+            if self.options:
+                raise ValueError("options belong to a goal, and this rule has none")
+            return self
+        try:
+            self.request(hosts=("any",), domain=None, reason="")
+        except BadInputError as error:
+            raise ValueError("; ".join(f"options.{one}" for one in error.errors)) from error
+        return self
+
+    def request(self, *, hosts: tuple[str, ...], domain: str | None, reason: str) -> AnyRequest:
+        """The plan request that this rule calls for. Raises BadInputError where options do not fit the goal."""
+        assert self.goal is not None, "only a rule with a goal calls for a plan"
+        document: dict[str, Any] = {
+            **self.options,
+            "goal": self.goal,
+            "domain": domain,
+            "limits": self.limits.dump(),
+            "mode": "propose" if self.mode == "observe" else self.mode,
+            "reason": reason[:1000],
+        }
+        if self.goal in ("recover", "evacuate") or (self.goal == "rebalance" and hosts):
+            document["hosts"] = list(hosts)
+        return parse_request(document)
 
 
 class MaintenanceWindow(Message):

@@ -13,8 +13,8 @@ from restow.messages.request import (
     Changes,
     DefragmentRequest,
     EvacuateRequest,
-    RebalanceRequest,
     ReachRequest,
+    RebalanceRequest,
     RecoverRequest,
     ThenRequest,
 )
@@ -23,7 +23,7 @@ NAMES_SHOWN = 3
 
 
 def close_names(name: str, known: Collection[str]) -> str:
-    """ "; the closest: a, b", or what there is, if it is little."""
+    """A hint to add to what is expected: the closest names, or all if they are few."""
     close = difflib.get_close_matches(name[:255], known, n=NAMES_SHOWN, cutoff=0.6)
     if close:
         return "; the closest: " + ", ".join(close)
@@ -54,7 +54,7 @@ class _Known:
 def check_request(request: AnyRequest, cloud: Cloud, changes: Changes | None = None) -> None:
     """Raises BadInputError with every name that `cloud`, as changed, does not know (at most ERRORS_MAX)."""
     wrong: list[FieldError] = []
-    hosts = set(cloud.host_by_name)
+    hosts: set[str] = set(cloud.host_by_name)
     if changes is not None:
         wrong += _wrong_changes(changes, cloud)
         hosts |= {str(host.get("name")) for host in changes.add_hosts}

@@ -94,9 +94,10 @@ def _fold_state(view: PlanViewRow, message: PlanState, event: Event) -> None:
             view.approved_by, view.approved_at = message.by, event.time
         case "restow.plan.started":
             view.started_at = view.started_at or event.time
-        case _ if next_state("requested", event.type) in ENDED and view.state not in ENDED:
-            view.why = message.why or view.why
-            view.replaced_by = message.replaced_by
+        case _:
+            if next_state("requested", event.type) in ENDED and view.state not in ENDED:
+                view.why = message.why or view.why
+                view.replaced_by = message.replaced_by
     if message.counts:
         view.counts = json.dumps(message.counts)
 

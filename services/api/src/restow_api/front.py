@@ -43,6 +43,7 @@ from restow_api.settings import ApiSettings
 from restow_api.store import AuditRow, IdempotencyRow, IncidentViewRow, PlanViewRow, SessionRow
 
 SOURCE = "restow/api"
+IDS_AT_ONCE = 500  # databases bound the number of parameters
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,16 +265,20 @@ class Front:
 
     async def signals(self, asked: Asked, found: list[tuple[str, str, Signal]]) -> tuple[int, int]:
         """Store (id, domain, signal) in the telemetry; how many are new, how many were known."""
-        events = {
-            id: first_event("restow.signal", signal, id=id, source=SOURCE, domain=domain,
-                            subject=signal.host or signal.server or signal.kind, time=self.clock.now(), correlation=id,
-                            traceparent=asked.traceparent)
-            for id, domain, signal in found
-        }  # fmt: skip
+        now, events = self.clock.now(), {}
+        for signal_id, domain, signal in found:
+            events[signal_id] = first_event(
+                "restow.signal", signal, id=signal_id, source=SOURCE, domain=domain,
+                subject=signal.host or signal.server or signal.kind[:255], time=now, correlation=signal_id,
+                traceparent=asked.traceparent,
+            )  # fmt: skip
+        seen: set[str] = set()
+        wanted = sorted(events)
         async with self.database.writing() as transaction:
-            known = select(EventRow.id).where(EventRow.id.in_(list(events)))
-            seen = set((await transaction.session.execute(known)).scalars())
-            transaction.emit(*(event for id, event in events.items() if id not in seen))
+            for begin in range(0, len(wanted), IDS_AT_ONCE):
+                known = select(EventRow.id).where(EventRow.id.in_(wanted[begin : begin + IDS_AT_ONCE]))
+                seen |= set((await transaction.session.execute(known)).scalars())
+            transaction.emit(*(event for event in events.values() if event.id not in seen))
         new = len(events) - len(seen)
         return new, len(found) - new
 

@@ -95,9 +95,7 @@ async def revoke_key(
     transaction: Transaction, clock: Clock, *, key: str, by: str, by_role: str = Role.ADMIN
 ) -> ApiKeyRow:
     """By id or by name; its sessions end too. Raises NotFoundError."""
-    wanted = select(ApiKeyRow).where(
-        (ApiKeyRow.id == key) | (ApiKeyRow.name == key), ApiKeyRow.revoked_at.is_(None)
-    )
+    wanted = select(ApiKeyRow).where((ApiKeyRow.id == key) | (ApiKeyRow.name == key), ApiKeyRow.revoked_at.is_(None))
     row = (await transaction.session.execute(wanted.order_by(ApiKeyRow.id))).scalars().first()
     if row is None:
         raise NotFoundError(f"no valid key has the id or the name {key!r}")
@@ -174,7 +172,9 @@ async def first_start(database: Database, clock: Clock, data_dir: Path, new_id: 
             return
     async with database.writing() as transaction:
         taken = select(ApiKeyRow.id).where(ApiKeyRow.name == "admin", ApiKeyRow.revoked_at.is_(None))
-        name = "admin" if (await transaction.session.execute(taken)).first() is None else f"admin-{secrets.token_hex(3)}"
+        name = (
+            "admin" if (await transaction.session.execute(taken)).first() is None else f"admin-{secrets.token_hex(3)}"
+        )
         _, key = await make_key(transaction, clock, name=name, role=Role.ADMIN, by="first-start")
         _write_private(data_dir / "admin.key", key)  # before the commit: a key that nobody has is worse than none
 

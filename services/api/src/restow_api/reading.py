@@ -3,9 +3,9 @@
 import json
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TypeVar
+from typing import Any
 
-from sqlalchemy import Select, and_, or_, select
+from sqlalchemy import and_, or_, select
 
 from restow.database.documents import get_document
 from restow.database.engine import Database, event_of
@@ -15,8 +15,6 @@ from restow.messages.plan import Plan
 from restow_api.folding import PLAN_EVENTS, fold_incident, fold_plan
 from restow_api.paging import Page, cursor_of, page_of, read_cursor
 from restow_api.store import AuditRow, IncidentViewRow, PlanViewRow, StepViewRow
-
-R = TypeVar("R")
 
 _INCIDENT_EVENTS = ("restow.incident.opened", "restow.incident.updated", "restow.incident.closed")
 
@@ -81,11 +79,9 @@ async def plans(database: Database, wanted: PlanFilter, *, after: str | None, li
             statement = statement.where(column == value)
     begin = _begin(after, "plans")
     if begin is not None:
-        statement = statement.where(
-            or_(row.created_at < begin[0], and_(row.created_at == begin[0], row.id < begin[1]))
-        )
+        statement = statement.where(or_(row.created_at < begin[0], and_(row.created_at == begin[0], row.id < begin[1])))
     statement = statement.order_by(row.created_at.desc(), row.id.desc())
-    found = await _rows(database, statement, limit)
+    found: list[PlanViewRow] = await _rows(database, statement, limit)
     return page_of(found, limit=limit, cursor=lambda one: cursor_of("plans", one.created_at.isoformat(), one.id))
 
 
@@ -135,7 +131,7 @@ async def incidents(
     if begin is not None:
         statement = statement.where(or_(row.opened_at < begin[0], and_(row.opened_at == begin[0], row.id < begin[1])))
     statement = statement.order_by(row.opened_at.desc(), row.id.desc())
-    found = await _rows(database, statement, limit)
+    found: list[IncidentViewRow] = await _rows(database, statement, limit)
     return page_of(found, limit=limit, cursor=lambda one: cursor_of("incidents", one.opened_at.isoformat(), one.id))
 
 
@@ -150,7 +146,7 @@ async def audit(
     begin = read_cursor(after, "audit", int)
     if begin is not None:
         statement = statement.where(AuditRow.seq < int(begin[0]))
-    found = await _rows(database, statement, limit)
+    found: list[AuditRow] = await _rows(database, statement, limit)
     return page_of(found, limit=limit, cursor=lambda one: cursor_of("audit", one.seq))
 
 
@@ -167,6 +163,7 @@ def _begin(after: str | None, kind: str) -> tuple[datetime, str] | None:
     return time, str(key[1])
 
 
-async def _rows(database: Database, statement: "Select[tuple[R]]", limit: int) -> list[R]:
+async def _rows(database: Database, statement: Any, limit: int) -> list[Any]:
+    """One more than the page holds: whether there is a next page."""
     async with database.reading() as session:
         return list((await session.execute(statement.limit(limit + 1))).scalars())

@@ -58,16 +58,27 @@ NOTHING_HEARD = Evidence()
 
 
 def weigh(
-    words: Iterable[Heartbeat], *, now: datetime, silent: timedelta, forced_down: frozenset[str] = frozenset()
+    words: Iterable[Heartbeat],
+    *,
+    now: datetime,
+    silent: timedelta,
+    forced_down: frozenset[str] = frozenset(),
+    suspected_since: Mapping[str, datetime] | None = None,
 ) -> Mapping[str, Evidence]:
     """The fresh evidence about every host of which there is any.
 
-    Words older than `silent` are none. A host that was forced down is dead for the compute service
-    by decree: there its dead word is no evidence.
+    Words older than `silent` are none; so is a word that a host was alive before it was first suspected.
+    A host that was forced down is dead for the compute service by decree: there its dead word is no evidence.
     """
-    oldest, heard = now - silent, {}
+    oldest, heard, suspected = now - silent, dict[str, _Heard](), suspected_since or {}
     for word in words:
-        if word.at < oldest or (not word.alive and word.source == "compute-service" and word.host in forced_down):
+        if word.at < oldest:
+            continue
+        if word.alive:
+            first = suspected.get(word.host)
+            if first is not None and word.at < first:
+                continue
+        elif word.source == "compute-service" and word.host in forced_down:
             continue
         entry = heard.get(word.host)
         if entry is None:

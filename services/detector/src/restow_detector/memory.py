@@ -92,7 +92,6 @@ class OpenIncident:
     refused: tuple[str, ...] = ()
     reminded: bool = False
     revision: int = 0
-    traceparent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +116,7 @@ class Memory:
     trackers: Mapping[str, Tracker] = field(default_factory=dict)
     signals: Mapping[str, Signal] = field(default_factory=dict)
     maintenance: Mapping[str, Maintenance] = field(default_factory=dict)
-    switched_off: Mapping[str, str] = field(default_factory=dict)
+    switched_off: Mapping[str, Maintenance] = field(default_factory=dict)
     requested_at: Mapping[str, datetime] = field(default_factory=dict)
     without_data: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     blind_since: datetime | None = None
@@ -145,7 +144,7 @@ class Draft:
     trackers: dict[str, Tracker]
     signals: dict[str, Signal]
     maintenance: dict[str, Maintenance]
-    switched_off: dict[str, str]
+    switched_off: dict[str, Maintenance]
     requested_at: dict[str, datetime]
     without_data: dict[str, tuple[str, ...]]
     incidents: dict[str, OpenIncident]

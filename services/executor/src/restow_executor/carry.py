@@ -281,7 +281,7 @@ class Carrier:
         self, signal: StepSignal, why: str, *, facts: Mapping[str, Any] | None = None, guard: str | None = None
     ) -> None:
         now, was = self.clock.now(), self.record
-        ended = changed(was, step_after(was.state, signal), why=why, at=now, **(facts or {}))
+        ended = changed(was, step_after(was.state, signal), why=why, at=now, facts=facts or {})
         assert ended.state.ended
         events: list[Event] = []
         if self.run.kind == "plan":
@@ -303,7 +303,13 @@ class Carrier:
             )
         await self._write(ended, events)
         level = log.info if ended.state.done else log.warning
-        level(f"step {ended.state.value}", server=was.step.server, host=was.step.host or was.step.target, why=why)
+        level(
+            "step ended",
+            outcome=ended.state.value,
+            server=was.step.server,
+            host=was.step.host or was.step.target,
+            why=why,
+        )
 
     async def _write(self, record: StepRecord, events: Sequence[Event]) -> None:
         await self.journal.keep_step(self.lease, record, was=self.record, events=events)

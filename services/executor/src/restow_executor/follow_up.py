@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
-from restow.ids import id_of_effect
+from restow.cloud.model import Cloud
+from restow.ids import ServerId, id_of_effect
 from restow.messages.events import PlanRequest
-from restow.messages.plan import MOVES, Action, Step
-from restow.messages.request import Avoid, Mode, ReachRequest
+from restow.messages.plan import MOVES, Action, Edge, Step
+from restow.messages.request import Avoid, Limits, Mode, ReachRequest
 from restow_executor.progress import StepState
 from restow_executor.records import RunRecord, StepRecord
 
@@ -61,11 +63,15 @@ def way_back(run: RunRecord, steps: Sequence[StepRecord], *, by: str) -> WayBack
     hosts = _hosts_back(steps)
     if not targets:
         return WayBack(hosts, None, tuple(left_out))
-    base = run.request
     request = ReachRequest(
-        goal="reach", targets=targets, domain=run.domain, mode=Mode.PROPOSE, reason=f"undo of plan {run.id}",
-        **({} if base is None else {"limits": base.limits, "seed": base.seed}),
-    )  # fmt: skip
+        goal="reach",
+        targets=targets,
+        domain=run.domain,
+        mode=Mode.PROPOSE,
+        reason=f"undo of plan {run.id}",
+        limits=Limits() if run.request is None else run.request.limits,
+        seed=1 if run.request is None else run.request.seed,
+    )
     plan = PlanRequest(plan=undo_id(run.id), request=request, requested_by=by, approved_by=by)
     return WayBack(hosts, plan, tuple(left_out))
 
@@ -79,18 +85,39 @@ def _hosts_back(steps: Sequence[StepRecord]) -> tuple[Step, ...]:
     done = [record.step for record in steps if record.state is StepState.FINISHED and record.step.host is not None]
     fenced = {step.host for step in done if step.action is Action.FENCE}
     back: list[Step] = []
-    for host in sorted({step.host for step in done if step.host is not None and step.host not in fenced}):
+    for number, host in enumerate(sorted({step.host for step in done if step.host is not None} - fenced)):
         actions = [step.action for step in done if step.host == host]
-        on = None
+        edges: tuple[Edge, ...] = ()
         if Action.POWER_OFF in actions and Action.POWER_ON not in actions:
-            on = Step(id=f"on-{host}"[:64], action=Action.POWER_ON, host=host, why="undo")
-            back.append(on)
+            back.append(Step(id=f"on-{number}", action=Action.POWER_ON, host=host, why="undo"))
+            edges = (Edge(step=f"on-{number}", because=f"{host} must be on"),)
         if Action.DISABLE_HOST in actions and Action.ENABLE_HOST not in actions:
-            edges = () if on is None else ({"step": on.id, "because": f"{host} must be on"},)
-            back.append(
-                Step.model_validate(
-                    {"id": f"enable-{host}"[:64], "action": Action.ENABLE_HOST, "host": host, "why": "undo",
-                     "waits_for": edges}
-                )
-            )  # fmt: skip
+            enable = Step(id=f"enable-{number}", action=Action.ENABLE_HOST, host=host, why="undo", waits_for=edges)
+            back.append(enable)
     return tuple(back)
+
+
+PLAN_AGE_MAX_S = 4 * 3600.0  # an older plan is made again rather than carried out
+
+
+def why_stale(run: RunRecord, steps: Sequence[StepRecord], cloud: Cloud | None, *, now: datetime) -> str | None:
+    """Why this plan should not even begin; None if nothing speaks against it.
+
+    `cloud` None: it cannot be read just now, and every step looks for itself anyway.
+    """
+    if run.planned_at is not None and now - run.planned_at > timedelta(seconds=PLAN_AGE_MAX_S):
+        return f"the plan was made {(now - run.planned_at).total_seconds() / 3600:.1f} hours ago"
+    if cloud is None:
+        return None
+    expected: dict[str, set[str | None]] = {}
+    for record in steps:
+        step = record.step
+        if step.server is not None and not record.state.ended:
+            expected.setdefault(step.server, set()).update((step.source, step.target))
+    for server_id, hosts in expected.items():
+        server = cloud.server_by_id.get(ServerId(server_id))
+        if server is None:
+            return f"server {server_id} is gone"
+        if hosts != {None} and server.host not in hosts and server.host is not None:
+            return f"{server_id} is on {server.host}, where this plan does not know it"
+    return None

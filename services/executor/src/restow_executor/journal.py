@@ -5,7 +5,7 @@ lease's epoch and the step's old state are compared in the same transaction. So 
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, cast
@@ -17,12 +17,15 @@ from sqlalchemy.orm import Mapped, mapped_column
 from restow.database.engine import Database, Transaction
 from restow.database.leases import Lease, LeaseLostError, Leases
 from restow.database.tables import BigId, Row, UtcDateTime
+from restow.log.port import Effect
 from restow.messages.events import Event
 from restow.messages.plan import Step
 from restow.messages.request import RequestDocument
 from restow.policy import DEFAULT_POLICY, Policy
 from restow_executor.progress import RunState, StepState
 from restow_executor.records import Cause, Kind, RunRecord, StepRecord, as_json
+
+CHAIN_MAX = 50  # plans that replaced one another
 
 UNFINISHED = tuple(state.value for state in RunState if not state.ended)
 
@@ -176,8 +179,8 @@ class Journal:
             transaction.emit(*events)
 
     async def move_run(
-        self, lease: Lease, run: RunRecord, *, was: RunState, events: Sequence[Event] = (),
-        replaced_by: str | None = None, opens: tuple[RunRecord, tuple[Step, ...]] | None = None,
+        self, lease: Lease, run: RunRecord, *, was: RunState, at: datetime, events: Sequence[Event] = (),
+        replaced_by: str | None = None, then: Effect | None = None,
     ) -> bool:  # fmt: skip
         """Write a run's new state with its events; False, and nothing written, if it is no longer as it `was`."""
         async with self._database.writing() as transaction:
@@ -187,14 +190,14 @@ class Journal:
                 .where(RunRow.id == run.id, RunRow.state == was.value)
                 .values(
                     state=run.state.value, why=run.why, started_at=run.started_at, replaced_by=replaced_by,
-                    ended_at=events[-1].time if run.state.ended and events else None,
+                    ended_at=at if run.state.ended else None,
                 )
             )  # fmt: skip
             if _rows(changed) != 1:
                 return False
-            if opens is not None:
-                await open_run(transaction, *opens)
             transaction.emit(*events)
+            if then is not None:
+                await then(transaction)
             return True
 
     async def _locked_state(self, transaction: Transaction, run: str) -> RunState:
@@ -271,6 +274,22 @@ async def attempt_of(transaction: Transaction, plan: str) -> int:
     return 1 + ((await transaction.session.execute(wanted)).scalar_one_or_none() or 0)
 
 
+async def story_of(transaction: Transaction, run: str) -> tuple[StepRecord, ...]:
+    """The steps of this run and of those that it replaced, oldest run first."""
+    chain = [run]
+    while len(chain) <= CHAIN_MAX:
+        wanted = select(RunRow.id).where(RunRow.replaced_by == chain[-1])
+        before = (await transaction.session.execute(wanted)).scalar_one_or_none()
+        if before is None:
+            break
+        chain.append(before)
+    steps: list[StepRecord] = []
+    for one in reversed(chain):
+        rows = select(StepRow).where(StepRow.run == one).order_by(StepRow.position)
+        steps += [_step(row) for row in (await transaction.session.execute(rows)).scalars()]
+    return tuple(steps)
+
+
 async def put_policy(transaction: Transaction, policy: Policy, *, at: datetime) -> None:
     await transaction.session.merge(PolicyRow(name="policy", document=policy.model_dump_json(), at=at))
 
@@ -301,8 +320,9 @@ def _step(row: StepRow) -> StepRecord:
     )  # fmt: skip
 
 
-def changed(record: StepRecord, state: StepState, *, why: str, at: datetime, **facts: Any) -> StepRecord:
+def changed(
+    record: StepRecord, state: StepState, *, why: str, at: datetime, facts: Mapping[str, Any]
+) -> StepRecord:
     """The record in another state; an end carries its time."""
-    return replace(
-        record, state=state, why=why, ended_at=at if state.ended else None, facts={**record.facts, **facts}
-    )
+    ended_at = at if state.ended else None
+    return replace(record, state=state, why=why, ended_at=ended_at, facts={**record.facts, **facts})

@@ -45,11 +45,11 @@ def step_after(state: StepState, signal: StepSignal) -> StepState:
             return StepState.STARTED
         case StepState.STARTED, StepSignal.VERIFY:
             return StepState.FINISHED
-        case (StepState.WAITING | StepState.STARTED), StepSignal.SKIP:
+        case ((StepState.WAITING | StepState.STARTED), StepSignal.SKIP):
             return StepState.SKIPPED
-        case (StepState.WAITING | StepState.STARTED), StepSignal.EXPIRE:
+        case ((StepState.WAITING | StepState.STARTED), StepSignal.EXPIRE):
             return StepState.STALE
-        case (StepState.WAITING | StepState.STARTED), StepSignal.FAIL:
+        case ((StepState.WAITING | StepState.STARTED), StepSignal.FAIL):
             return StepState.FAILED
         case StepState.STARTED, StepSignal.MISS:
             return StepState.MISSED
@@ -93,13 +93,13 @@ def run_after(state: RunState, signal: RunSignal) -> RunState:
     match state, signal:
         case RunState.WAITING, RunSignal.BEGIN:
             return RunState.RUNNING
-        case (RunState.WAITING | RunState.RUNNING), RunSignal.PAUSE:
+        case ((RunState.WAITING | RunState.RUNNING), RunSignal.PAUSE):
             return RunState.PAUSED
         case RunState.PAUSED, RunSignal.RESUME:
             return RunState.WAITING
-        case (RunState.WAITING | RunState.RUNNING | RunState.PAUSED | RunState.RETIRING), RunSignal.CANCEL:
+        case ((RunState.WAITING | RunState.RUNNING | RunState.PAUSED | RunState.RETIRING), RunSignal.CANCEL):
             return RunState.CANCELLING
-        case (RunState.WAITING | RunState.RUNNING), RunSignal.RETIRE:
+        case ((RunState.WAITING | RunState.RUNNING), RunSignal.RETIRE):
             return RunState.RETIRING
         case RunState.CANCELLING, RunSignal.STOP:
             return RunState.CANCELLED
@@ -129,8 +129,10 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Turns:
-    """`drive`: these runs are carried on; `moves`: those of them that may start to move servers;
-    `retire`: these start nothing more and are planned again.
+    """Who goes on.
+
+    `drive`: these runs are carried on; `moves`: those of them that may start to move servers; `retire`: these
+    start nothing more and are planned again.
     """
 
     drive: tuple[str, ...] = ()
@@ -155,9 +157,7 @@ def whose_turn(runs: Sequence[Turn]) -> Turns:
     candidates = urgent or ([] if leaving else staying)
     head = candidates[:1]
     drive = [*leaving, *retire, *paused, *(run for run in head if run not in paused)]
-    moves = frozenset(
-        run.run for run in head if not any(other.busy for other in in_order if other.run != run.run)
-    )
+    moves = frozenset(run.run for run in head if not any(other.busy for other in in_order if other.run != run.run))
     return Turns(tuple(run.run for run in drive), moves, tuple(run.run for run in retire))
 
 
@@ -192,8 +192,8 @@ def next_commands(
 ) -> Start | Wait | Finish:
     """What a run does next, by its edges and within its limits, never by barriers.
 
-    A failed step holds back only what waits for it. A step that found the world changed, or that must be
-    tried elsewhere, ... the former stops new starts (the rest is planned again), the latter does not.
+    A step that failed, or that must be tried elsewhere, holds back only what waits for it. One that found the
+    world changed stops all new starts: what the order of the steps was built on is no longer true.
     `moves` false: only steps on hosts may start. `why` gives the reasons of steps that ended badly.
     """
     reasons = why or {}

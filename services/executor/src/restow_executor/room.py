@@ -59,17 +59,14 @@ def lacks(cloud: Cloud, host: Host, server: Server, *, claims: Claims, step: str
     short = [
         f"{taken[resource] + need - host.capacity.get(resource, 0)} {resource}"
         for resource in cloud.resources
-        if (need := server.demand.get(resource, 0)) > 0
-        and taken[resource] + need > host.capacity.get(resource, 0)
+        if (need := server.demand.get(resource, 0)) > 0 and taken[resource] + need > host.capacity.get(resource, 0)
     ]
     return f"{host.name} lacks {', '.join(short)} for {server.id}" if short else None
 
 
 def group_forbids(cloud: Cloud, host: Host, server: Server, *, claims: Claims, step: str) -> str | None:
     """The hard anti-affinity group that has too many members on `host` already; None if there is none."""
-    coming = {
-        claimed.id for other, (target, claimed) in claims.held.items() if other != step and target == host.name
-    }
+    coming = {claimed.id for other, (target, claimed) in claims.held.items() if other != step and target == host.name}
     there = {other.id for other in cloud.servers_on.get(host.name, ())} | coming
     for group in cloud.groups:
         if group.policy is not GroupPolicy.ANTI_AFFINITY or server.id not in group.members:

@@ -5,10 +5,22 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import fields
 from datetime import UTC
 from itertools import islice
-from typing import Annotated, Any, Literal
+from typing import Any, TypeVar
 
-from pydantic import AwareDatetime, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
+from restow.cloud.documents import (
+    FORMAT,
+    AllowDocument,
+    AmongDocument,
+    BanDocument,
+    CloudDocument,
+    HostDocument,
+    Part,
+    ReserveDocument,
+    ServerDocument,
+    SurviveDocument,
+)
 from restow.cloud.model import (
     Allow,
     Among,
@@ -18,149 +30,18 @@ from restow.cloud.model import (
     Group,
     GroupPolicy,
     Host,
-    HostState,
-    Move,
-    Power,
     Reserve,
     RuleSpec,
     Server,
-    ServerState,
     SpreadOver,
     Survive,
     TogetherIn,
-    Unit,
 )
 from restow.errors import BadInputError, FieldError
 from restow.ids import DomainName, HostName, ServerId
-from restow.messages.base import ERRORS_MAX, Message, field_errors
+from restow.messages.base import ERRORS_MAX, field_errors
 
-FORMAT: Literal["restow.cloud/1"] = "restow.cloud/1"
-AMOUNT_MAX = 10**12  # sums over 100,000 servers stay far inside 64 bits
-
-Name = Annotated[str, Field(min_length=1, max_length=255)]
-Amount = Annotated[int, Field(ge=0, le=AMOUNT_MAX)]
-Measure = Annotated[float, Field(ge=0)]
-Price = Annotated[float, Field(ge=0)]
-Servers = tuple[Name, ...]
-Hosts = tuple[Name, ...]
-
-
-class _Part(Message):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-
-
-class HostDocument(_Part):
-    name: Name
-    state: HostState = HostState.UP
-    enabled: bool = True
-    maintenance: bool = False
-    zone: Name | None = None
-    rack: Name | None = None
-    aggregates: tuple[Name, ...] = ()
-    traits: tuple[Name, ...] = ()
-    capacity: dict[Name, Amount] = Field(description="what may be claimed: overcommit in, reserve off")
-    load: dict[Name, Measure] = Field(default_factory=dict)
-    physical: dict[Name, Measure] = Field(default_factory=dict)
-    link_mbps: int | None = Field(default=None, ge=1, le=10**9)
-    power: Power = Power.UNKNOWN
-    forced_down: bool = Field(default=False, description="declared dead in the compute service")
-
-
-class ServerDocument(_Part):
-    id: Name
-    name: str = ""
-    host: Name | None = Field(default=None, description="null: it runs nowhere yet")
-    project: str = ""
-    state: ServerState = ServerState.ACTIVE
-    demand: dict[Name, Amount] = Field(default_factory=dict, description="what its flavor claims")
-    load: dict[Name, Measure] = Field(default_factory=dict)
-    dirty_mib_s: Measure | None = None
-    zone: Name | None = Field(default=None, description="the zone it is pinned to")
-    requires: tuple[Name, ...] = Field(default=(), description="traits")
-    forbids: tuple[Name, ...] = Field(default=(), description="traits")
-    move: Move = Move.LIVE
-    priority: int = Field(default=0, ge=-AMOUNT_MAX, le=AMOUNT_MAX, description="higher is served first")
-    metadata: dict[str, Any] = Field(default_factory=dict)
-    locked: bool = False
-    task: Name | None = Field(default=None, description="what the cloud does with it now (Nova: task_state)")
-
-
-class GroupDocument(_Part):
-    id: Name
-    policy: GroupPolicy
-    members: Servers = ()
-    max_per_host: int = Field(default=1, ge=1, le=1_000_000, description="above 1 with anti-affinity only")
-
-
-class AllowDocument(_Part):
-    kind: Literal["allow"]
-    servers: Servers
-    hosts: Hosts
-    soft: Price | None = None
-
-
-class BanDocument(_Part):
-    kind: Literal["ban"]
-    servers: Servers
-    hosts: Hosts
-    soft: Price | None = None
-
-
-class SpreadDocument(_Part):
-    kind: Literal["spread"]
-    servers: Servers
-    over: Unit
-    at_least: int = Field(ge=1, le=1_000_000)
-    soft: Price | None = None
-
-
-class AtMostDocument(_Part):
-    kind: Literal["at-most"]
-    servers: Servers
-    per: Unit
-    count: int = Field(ge=0, le=1_000_000)
-    soft: Price | None = None
-
-
-class TogetherDocument(_Part):
-    kind: Literal["together"]
-    servers: Servers
-    per: Unit
-    soft: Price | None = None
-
-
-class AmongDocument(_Part):
-    kind: Literal["among"]
-    servers: Servers
-    host_sets: tuple[Hosts, ...] = Field(min_length=1)
-    soft: Price | None = None
-
-
-class ReserveDocument(_Part):
-    kind: Literal["reserve"]
-    hosts: Hosts
-    keep_free: dict[Name, Amount]
-    soft: Price | None = None
-
-
-class SurviveDocument(_Part):
-    kind: Literal["survive"]
-    failures: int = Field(ge=1, le=1_000_000)
-    of: Unit
-    soft: Price | None = None
-
-
-RuleDocument = Annotated[
-    AllowDocument
-    | BanDocument
-    | SpreadDocument
-    | AtMostDocument
-    | TogetherDocument
-    | AmongDocument
-    | ReserveDocument
-    | SurviveDocument,
-    Field(discriminator="kind"),
-]
+P = TypeVar("P", bound=Part)
 
 RULE_KINDS: Mapping[str, type[RuleSpec]] = {
     "allow": Allow,
@@ -175,19 +56,6 @@ RULE_KINDS: Mapping[str, type[RuleSpec]] = {
 _KIND_OF: Mapping[type[RuleSpec], str] = {spec: kind for kind, spec in RULE_KINDS.items()}
 
 
-class CloudDocument(_Part):
-    """The whole of a domain at one moment."""
-
-    format: Literal["restow.cloud/1"]
-    taken_at: AwareDatetime
-    domain: Name
-    resources: tuple[Name, ...] = Field(min_length=1, description="the resources that count")
-    hosts: tuple[HostDocument, ...]
-    servers: tuple[ServerDocument, ...] = ()
-    groups: tuple[GroupDocument, ...] = ()
-    rules: tuple[RuleDocument, ...] = ()
-
-
 def read_cloud(body: bytes | str, *, what: str = "snapshot") -> Cloud:
     """Read a `restow.cloud/1`.
 
@@ -197,12 +65,18 @@ def read_cloud(body: bytes | str, *, what: str = "snapshot") -> Cloud:
         document = CloudDocument.model_validate_json(body)
     except ValidationError as error:
         raise BadInputError(what, tuple(_readable(one) for one in field_errors(error))) from error
+    try:
+        taken_at = document.taken_at.astimezone(UTC)
+    except OverflowError as error:
+        raise BadInputError(
+            what, (FieldError("taken_at", str(document.taken_at), "a time that UTC can tell"),)
+        ) from error
     wrong = tuple(islice(_cross_checked(document), ERRORS_MAX))
     if wrong:
         raise BadInputError(what, wrong)
     same = _Shared()
     return Cloud(
-        taken_at=document.taken_at.astimezone(UTC),
+        taken_at=taken_at,
         domain=DomainName(document.domain),
         resources=document.resources,
         hosts=tuple(_host(host) for host in document.hosts),
@@ -216,15 +90,24 @@ def read_cloud(body: bytes | str, *, what: str = "snapshot") -> Cloud:
 
 def read_host(document: Mapping[str, Any], *, resources: Iterable[str] = (), what: str = "host") -> Host:
     """Read one host as it stands in a `restow.cloud/1`; it must tell its capacity of all of `resources`."""
-    try:
-        read = HostDocument.model_validate_json(json.dumps(document))
-    except (TypeError, ValueError) as error:
-        if isinstance(error, ValidationError):
-            raise BadInputError(what, field_errors(error)) from error
-        raise BadInputError(what, (FieldError("(document)", type(document).__name__, "a JSON object"),)) from error
+    read = _part(HostDocument, document, what=what)
     if wrong := tuple(_lacking(read, tuple(resources), path="")):
         raise BadInputError(what, wrong)
     return _host(read)
+
+
+def read_server(document: Mapping[str, Any], *, what: str = "server") -> Server:
+    """Read one server as it stands in a `restow.cloud/1`."""
+    return _server(_part(ServerDocument, document, what=what), _Shared())
+
+
+def _part(kind: type[P], document: Mapping[str, Any], *, what: str) -> P:
+    try:
+        return kind.model_validate_json(json.dumps(document))
+    except ValidationError as error:
+        raise BadInputError(what, field_errors(error)) from error
+    except (TypeError, ValueError) as error:
+        raise BadInputError(what, (FieldError("(document)", type(document).__name__, "a JSON object"),)) from error
 
 
 def dump_cloud(cloud: Cloud) -> bytes:
@@ -392,7 +275,7 @@ def _ids(names: tuple[str, ...]) -> tuple[ServerId, ...]:
     return tuple(ServerId(name) for name in names)
 
 
-def _rule(document: _Part) -> RuleSpec:
+def _rule(document: Part) -> RuleSpec:
     """A rule's document and its spec have the same fields, but for the kind."""
     given = {name: getattr(document, name) for name in type(document).model_fields}
     return RULE_KINDS[given.pop("kind")](**given)

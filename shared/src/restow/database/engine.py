@@ -17,6 +17,7 @@ from sqlalchemy import text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 
 from restow.database.inline import connect_inline, connect_threaded
@@ -81,10 +82,8 @@ class Database:
         try:
             async with self._sessions() as session:
                 yield session
-        except SQLAlchemyError as error:
-            raise _ours(error) from error
-        except OSError as error:
-            raise DatabaseAwayError(f"the database does not answer: {error}") from error
+        except (SQLAlchemyError, OSError) as error:
+            raise translated(error) from error
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[Transaction]:
@@ -107,10 +106,8 @@ class Database:
                 transaction = Transaction(session)
                 yield transaction
                 await self._append(session, transaction.events)
-        except SQLAlchemyError as error:
-            raise _ours(error) from error
-        except OSError as error:
-            raise DatabaseAwayError(f"the database does not answer: {error}") from error
+        except (SQLAlchemyError, OSError) as error:
+            raise translated(error) from error
 
     async def _append(self, session: AsyncSession, events: list[Event]) -> None:
         if not events:
@@ -206,10 +203,10 @@ def _engine(url: str, *, inline: bool) -> AsyncEngine:
     return engine
 
 
-def _ours(error: SQLAlchemyError) -> Exception:
+def translated(error: SQLAlchemyError | OSError) -> Exception:
     """A lost or refused connection is worth another try; anything else is a bug and stays as it is."""
-    if isinstance(error, InterfaceError | OperationalError) or (
+    if isinstance(error, OSError | InterfaceError | OperationalError | PoolTimeoutError) or (
         isinstance(error, DBAPIError) and error.connection_invalidated
     ):
-        return DatabaseAwayError(f"the database does not answer: {error.orig or error}")
-    return error if not isinstance(error, TimeoutError) else DatabaseAwayError(str(error))
+        return DatabaseAwayError(f"the database does not answer: {getattr(error, 'orig', None) or error}")
+    return error

@@ -38,6 +38,10 @@ class InlineConnection(aiosqlite.Connection):
     def __await__(self) -> Generator[Any, None, aiosqlite.Connection]:
         return self._connect().__await__()  # the thread is not started
 
+    def __del__(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+
 
 def connect_inline(database: str, **options: Any) -> InlineConnection:
     """What SQLAlchemy calls in place of `aiosqlite.connect`."""

@@ -67,6 +67,15 @@ class Delivery:
         for letter in letters:
             await self._in_turn(handler, letter.event, letter)
 
+    async def refuse(self, handler: Handler, event: Event, error: PermanentError) -> None:
+        """Set an event aside that cannot even be read. Raises DatabaseAwayError as `deliver` does."""
+        away_s = 0.0
+        while not await self._set_aside(handler, event, error, 1, None):
+            if away_s >= DATABASE_AWAY_MAX_S:
+                raise DatabaseAwayError("the database stays away: an unreadable event could not be set aside")
+            away_s += DATABASE_RETRY_S
+            await self.clock.sleep(DATABASE_RETRY_S)
+
     async def _in_turn(self, handler: Handler, event: Event, letter: Letter | None) -> None:
         turn = self._turns.setdefault((handler.group, event.domain), asyncio.Lock())
         with structlog.contextvars.bound_contextvars(

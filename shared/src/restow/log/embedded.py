@@ -1,15 +1,19 @@
 """The embedded log: consumers follow the table `event_log` by offset. No server of any kind is needed."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from sqlalchemy import func, select
 
-from restow.database.engine import Database, event_of
+from restow.database.engine import Database, DatabaseAwayError, event_of
 from restow.database.tables import EventRow, PositionRow
-from restow.log.delivery import Delivery
+from restow.log.delivery import DATABASE_AWAY_MAX_S, DATABASE_RETRY_S, Delivery
 from restow.log.port import Handler
 from restow.messages.events import Event
+
+T = TypeVar("T")
 
 BATCH = 100
 WAIT_S = 1.0  # a bound on the wait; an append in this process wakes the follower at once
@@ -28,20 +32,32 @@ class EmbeddedLog:
         self.database.wake()
 
     async def run(self, handler: Handler) -> None:
-        position = await self._position(handler.group)
+        position = await self._patiently(lambda: self._position(handler.group))
         while not self.stopping.is_set():
             appends = self.database.appends
-            await self.delivery.replay(handler)
-            batch = await self._after(position, handler)
+            await self._patiently(lambda: self.delivery.replay(handler))
+            batch = await self._patiently(lambda: self._after(position, handler))  # noqa: B023  (awaited here)
             for seq, event in batch:
                 await self.delivery.deliver(handler, event)
                 position = seq
                 if self.stopping.is_set():
                     break
             if batch:
-                await self._keep(handler.group, position)
+                await self._patiently(lambda: self._keep(handler.group, position))  # noqa: B023  (awaited here)
             elif not self.stopping.is_set():
                 await self.database.wait_for_append(timeout_s=WAIT_S, since=appends)
+
+    async def _patiently(self, work: Callable[[], Awaitable[T]]) -> T:
+        """A database that is away for a while stops nobody; one that stays away ends the process."""
+        away_s = 0.0
+        while True:
+            try:
+                return await work()
+            except DatabaseAwayError:
+                if away_s >= DATABASE_AWAY_MAX_S or self.stopping.is_set():
+                    raise
+                away_s += DATABASE_RETRY_S
+                await self.delivery.clock.sleep(DATABASE_RETRY_S)
 
     async def _after(self, position: int, handler: Handler) -> list[tuple[int, Event]]:
         wanted = (

@@ -8,13 +8,12 @@ HTTP API, as a user would.
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import httpx2
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
-from restow.clock import Clock
 
 POLL_S = 0.2  # of the machine's time, between two looks at the API
 MANY_HOSTS = 100  # from this size on ten hosts are emptied, not one
@@ -52,7 +51,6 @@ class Story:
 
     http: httpx2.AsyncClient
     console: Console
-    clock: Clock
     patience_s: float = 300.0
     acts: list[Act] = field(default_factory=list)
     _seen: set[str] = field(default_factory=set)
@@ -121,7 +119,7 @@ class Story:
         for name in names:
             await self._call("POST", f"/v1/hosts/{name}/maintenance", {"reason": "kernel update"})
         for name in names:
-            await self._until(f"{name} to be empty", lambda name=name: self._is_empty(name))
+            await self._until(f"{name} to be empty", partial(self._is_empty, name))
         return f"{', '.join(names)}: {sum(used[name] for name in names)} servers moved away live, none is left"
 
     async def _consolidate(self) -> str:
@@ -221,6 +219,7 @@ class Story:
 
 def sentence(event: dict[str, Any]) -> str:
     """One healing event in words."""
+    kind: str
     kind, data = event["type"].removeprefix("restow."), event["data"]
     match kind.split("."):
         case ["incident", change]:

@@ -123,7 +123,7 @@ async def check_move(site: Site, *, state_kept: bool) -> Check:
 
 
 async def _proof(site: Site, server: Server, *, source: HostName, target: HostName, state_kept: bool) -> Check:
-    """On the target: is it as it was, and does placement hold it there and nowhere else?"""
+    """Whether it is on the target as it was before, held by placement there and nowhere else."""
     was = site.before.get("state")
     wrong = None
     if server.state is ServerState.ERROR or (state_kept and was in ("active", "stopped") and server.state != was):

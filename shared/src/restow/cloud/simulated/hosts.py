@@ -35,6 +35,9 @@ def force_down(world: World, name: HostName, *, down: bool) -> None:
 
 def power(world: World, name: HostName, *, on: bool) -> None:
     host = world.host(name)
+    if on == host.power_wanted:
+        return  # asked for again: what is under way goes on
+    host.power_wanted = on
     host.power_changes += 1
     if on == host.powered:
         return
@@ -52,7 +55,7 @@ def inject(world: World, kind: str, name: HostName) -> None:
     match kind:
         case _ if kind == CRASH:
             if world.chance("crash", name, world.now) < world.options.crash_powers_off:
-                host.powered = False
+                host.powered = host.power_wanted = False
             _guests_die(world, host)
             moves.interrupt(world, host)
         case _ if kind in (HANG, NETWORK_LOSS):
@@ -70,12 +73,12 @@ def clear_faults(world: World, name: HostName | None = None) -> None:
     for host in [world.host(name)] if name is not None else list(world.hosts.values()):
         if not host.faults:
             continue
-        dead = bool(host.faults & {CRASH, HANG}) or not host.powered
+        dead = host.faults != {HOT} and (bool(host.faults & {CRASH, HANG}) or not host.powered)
         host.faults.clear()
         world.hot_cores.pop(host.name, None)
         if dead:
             _guests_die(world, host)
-            host.powered, host.booted = True, False
+            host.powered, host.power_wanted, host.booted = True, True, False
             host.power_changes += 1
             world.after(world.options.host_boot_s, partial(_booted, world, host, order=host.power_changes))
         _settle(world, host)

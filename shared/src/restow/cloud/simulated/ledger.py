@@ -15,7 +15,7 @@ HISTORY_MAX = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """A promise that was broken at this time (seconds since 1970). `kind`: "capacity", "two-places", "evacuated-twice"."""
+    """A broken promise: "capacity", "two-places" or "evacuated-twice". `at` is in seconds since 1970."""
 
     at: float
     kind: str
@@ -37,9 +37,7 @@ class Ledger:
     def __init__(self, resources: tuple[Resource, ...], capacity: Mapping[HostName, Mapping[Resource, int]]) -> None:
         self._resources = resources
         self._capacity = capacity
-        self.used: dict[HostName, dict[Resource, int]] = {
-            host: dict.fromkeys(resources, 0) for host in capacity
-        }
+        self.used: dict[HostName, dict[Resource, int]] = {host: dict.fromkeys(resources, 0) for host in capacity}
         self.claims: dict[ServerId, dict[HostName, Mapping[Resource, int]]] = {}
         self.guests: dict[ServerId, set[HostName]] = {}
         self.broken: list[Broken] = []

@@ -283,6 +283,9 @@ def _evacuated(world: World, attempt: Attempt) -> None:
     if state is ServerState.ACTIVE:
         world.ledger.runs(server.id, attempt.target, now=world.now)
     world.end(attempt, MigrationStatus.COMPLETED)
+    if world.hosts[attempt.source].reporting:  # back too early: it gives up guest and claim at once
+        world.ledger.ends(server.id, attempt.source)
+        world.ledger.release(server.id, attempt.source, now=world.now)
     if server.corrupt:
         _corrupted(world, attempt, server)
         return

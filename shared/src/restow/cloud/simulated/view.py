@@ -56,13 +56,14 @@ class View:
             return
         self._seen = world.version
         if world.changed_servers:
-            for name in world.changed_servers:
+            # The order of a set is chance: of the first look it is the snapshot's, and later values keep their places.
+            for name in sorted(world.changed_servers) if self._servers else list(world.servers):
                 self._renew(name, world.servers.get(name))
             self._server_values = tuple(self._servers.values())
             world.changed_servers.clear()
         if world.changed_hosts:
-            for name in [name for name in world.hosts if name in world.changed_hosts]:
-                self._hosts[name] = self._host_value(world.hosts[name])
+            for host in [host for host in world.hosts.values() if host.name in world.changed_hosts]:
+                self._hosts[host.name] = self._host_value(host)
             self._host_values = tuple(self._hosts[name] for name in world.hosts)
             world.changed_hosts.clear()
 

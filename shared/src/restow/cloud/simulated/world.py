@@ -3,7 +3,7 @@
 `moves`, `servers`, `hosts` and `faults` say what can be done to it; `view` shows it as a reader of Nova sees it.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -43,6 +43,7 @@ class HostNow:
     faults: set[str] = field(default_factory=set)
     reporting: bool = True
     silent_since: float = 0.0
+    power_wanted: bool = True
     power_changes: int = 0  # a later order overtakes an earlier one
 
     @property
@@ -302,5 +303,5 @@ def _host_now(host: Host) -> HostNow:
         reported=HostState.UP if up else HostState.DOWN,
         faults={CRASH} if crashed else set(),
         reporting=up,
+        power_wanted=powered,
     )
-

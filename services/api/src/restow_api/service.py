@@ -1,0 +1,63 @@
+"""The api as a service: the app that faces people, the handler that keeps its views, the loop that tidies up."""
+
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+
+from restow import __version__
+from restow.runtime.service import Context, Loop, Service
+from restow_api import console, openapi, problems
+from restow_api.access import ACCESS, GuardedRoute, allowed_methods
+from restow_api.front import Front
+from restow_api.http import BodyLimit, Hardened, answer
+from restow_api.routes import ROUTERS
+from restow_api.settings import ApiSettings
+from restow_api.views import Views
+
+TIDY_EVERY_S = 600.0
+
+
+def build(context: Context) -> Service:
+    """Raises BadInputError for a wrong setting."""
+    front = Front(context, ApiSettings.from_environment(context.environment))
+
+    async def tidy() -> None:
+        try:
+            while True:
+                await front.put_away()
+                await context.clock.sleep(TIDY_EVERY_S)
+        finally:
+            front.stopping = True  # open event streams end, or they would keep the server from stopping
+
+    return Service(
+        name="api",
+        handlers=(Views(),),
+        loops=(Loop("tidying", tidy),),
+        checks=(("database", context.database.ping),),
+        app=app_of(front),
+    )
+
+
+def app_of(front: Front) -> Any:
+    """The ASGI app. `app.state.checks` is what /readyz asks: the runtime may set more."""
+    app = FastAPI(title="Restow", version=__version__, docs_url=None, redoc_url=None, openapi_url=None)
+    app.router.redirect_slashes = False
+    app.state.front = front
+    app.state.checks = [("database", front.database.ping)]
+    app.router.route_class = GuardedRoute
+    for router in (*ROUTERS, console.router):
+        app.include_router(router)
+    described: dict[str, Any] = {}
+
+    @app.get("/openapi.json", include_in_schema=False)
+    async def described_as(request: Request) -> Response:
+        """The description of this API; made at the first look."""
+        if not described:
+            described.update(openapi.document(request.app))
+        return answer(described)
+
+    problems.install(app, allowed=allowed_methods)
+    app.add_middleware(BodyLimit, limit=front.settings.http_body_max_bytes)
+    app.add_middleware(Hardened)
+    assert ACCESS, "every route has passed the table when it was built"
+    return app

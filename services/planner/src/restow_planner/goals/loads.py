@@ -1,0 +1,84 @@
+"""How full each host is by one measure: claims of a resource, or measured load; pure.
+
+What is measured of a host beyond what its servers account for stays with the host. A server without a
+measure gets its part of that rest by its claimed vcpu.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from restow.cloud.model import Cloud
+from restow_planner.problem import Floats, Problem
+from restow_planner.solvers.board import Board
+
+CLAIM_BEHIND = {"cpu_cores": "vcpu"}
+"""The claim that stands in for a load that nobody measures."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """`part` is what each server adds (S,), `base` what is there anyway (H,), `room` what counts as full (H,)."""
+
+    name: str
+    part: Floats
+    base: Floats
+    room: Floats
+    note: str | None = None
+
+    def load(self, board: Board) -> Floats:
+        at = np.array(board.at, dtype=np.int64)
+        placed = at >= 0
+        load = self.base + np.bincount(at[placed], weights=self.part[placed], minlength=len(self.base))
+        return load
+
+    def share(self, board: Board) -> Floats:
+        return self.load(board) / self.room
+
+
+def measure(problem: Problem, name: str) -> Measure:
+    """Claims where the cloud lists the resource, else load; claims again where no load is known."""
+    cloud = problem.cloud
+    if name in cloud.resources:
+        return _claims(problem, name, name, None)
+    known = any(name in host.load for host in cloud.hosts) or any(name in one.load for one in cloud.servers)
+    behind = CLAIM_BEHIND.get(name, name)
+    if not known and behind in cloud.resources:
+        return _claims(problem, name, behind, f"{name} is measured nowhere: claims of {behind} stand in for it")
+    return _measured(problem, name)
+
+
+def _claims(problem: Problem, name: str, resource: str, note: str | None) -> Measure:
+    index = problem.cloud.resources.index(resource)
+    room = np.array([max(1, host.capacity.get(resource, 0)) for host in problem.cloud.hosts], dtype=float)
+    return Measure(name, problem.demand[:, index].astype(float), np.zeros(len(problem.hosts)), room, note)
+
+
+def _measured(problem: Problem, name: str) -> Measure:
+    cloud = problem.cloud
+    part = np.array([one.load.get(name, np.nan) for one in cloud.servers], dtype=float)
+    known = ~np.isnan(part)
+    base = np.zeros(len(problem.hosts))
+    guessed = 0
+    on: list[list[int]] = [[] for _ in problem.hosts]
+    for server, host in enumerate(problem.start.tolist()):
+        if host >= 0:
+            on[host].append(server)
+    for index, host in enumerate(cloud.hosts):
+        rest = host.load.get(name, 0.0) - sum(part[one] for one in on[index] if known[one])
+        blind = [one for one in on[index] if not known[one]]
+        claims = np.array([max(1, cloud.servers[one].demand.get("vcpu", 1)) for one in blind], dtype=float)
+        if blind:
+            part[blind] = max(0.0, rest) * claims / claims.sum()
+            guessed += len(blind)
+        else:
+            base[index] = max(0.0, rest)
+    part = np.nan_to_num(part)
+    note = f"load {name} of {guessed} servers (estimated from their hosts)" if guessed else None
+    return Measure(name, part, base, _room(cloud, name), note)
+
+
+def _room(cloud: Cloud, name: str) -> Floats:
+    behind = CLAIM_BEHIND.get(name, name)
+    rooms = [host.physical.get(name) or float(host.capacity.get(behind, 0)) or 1.0 for host in cloud.hosts]
+    return np.array(rooms, dtype=float)

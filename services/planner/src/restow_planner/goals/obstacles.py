@@ -1,0 +1,119 @@
+"""Why a server could not be placed, whether that is proven, and the cheapest way out; pure."""
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from restow.messages.plan import Blocker
+from restow_planner.goals.work import Work
+
+
+def obstacle(work: Work, server: int) -> tuple[Blocker, bool]:
+    """The blocker of a server that found no place, and whether it is proven that there is none."""
+    problem, board = work.problem, work.board
+    name = work.label(server)
+    if server in board.pinned:
+        return pinned(work, server), True
+    row = int(problem.class_of[server])
+    allowed = problem.allowed[row]
+    sure = not problem.ambiguous
+    here = board.at[server]
+    elsewhere = np.ones(len(problem.hosts), dtype=bool)
+    if here >= 0:
+        elsewhere[here] = False
+    if not (allowed & elsewhere).any():
+        rules = [rule for rule, mask in problem.allowed_by[row] if not (mask & elsewhere).any()]
+        rule = rules[0] if rules else problem.allowed_by[row][0][0] if problem.allowed_by[row] else "hosts"
+        why = f"no other host suits {name}" + (f": {rule} leaves none" if rules else " by all its rules together")
+        return _blocker(work, server, rule, why, f"relax {rule}, or add a host that it allows"), sure
+    may = board.may_stand(server) & elsewhere
+    if not may.any():
+        barred = board.barred.get(server, set())
+        if (allowed & board.open & elsewhere).any():
+            names = ", ".join(work.host(one) for one in sorted(barred)[:3])
+            why = f"moves of {name} to {names} are ruled out, as they failed before"
+            return _blocker(work, server, "avoid", why, "allow another try on one of these hosts"), sure
+        candidates = np.flatnonzero(allowed & elsewhere)
+        example = _closed_example(work, candidates.tolist())
+        why = f"every host that {name} may stand on takes nothing in ({example})"
+        return _blocker(work, server, "host state", why, f"open {work.host(int(candidates[0]))}, or add a host"), sure
+    return _no_room(work, server, np.flatnonzero(may).tolist(), sure=sure)
+
+
+def _no_room(work: Work, server: int, hosts: list[int], *, sure: bool) -> tuple[Blocker, bool]:
+    problem, board = work.problem, work.board
+    name = work.label(server)
+    demand = problem.demand[server][:, None]
+    kept = np.array([_unmovable_claims(work, host) for host in hosts]).T
+    never = (demand + kept > problem.capacity[:, hosts]).any(axis=0)
+    missing = np.maximum(demand - board.free[:, hosts], 0)
+    nearest = int(np.argmin(problem.weight @ missing))
+    host = work.host(hosts[nearest])
+    short = {
+        resource: int(amount)
+        for resource, amount in zip(problem.cloud.resources, missing[:, nearest], strict=True)
+        if amount > 0
+    }
+    if never.all():
+        lacking = np.maximum(demand + kept - problem.capacity[:, hosts], 0)
+        nearest = int(np.argmin(problem.weight @ lacking))
+        resource = int(np.argmax(lacking[:, nearest] * problem.weight))
+        amount = int(lacking[resource, nearest])
+        unit = problem.cloud.resources[resource]
+        host = work.host(hosts[nearest])
+        why = f"{name} needs {int(demand[resource, 0])} {unit}; even {host}, freed of all that may move, lacks {amount}"
+        return _blocker(work, server, f"capacity {unit}", why, f"give {host} {amount} {unit} more"), sure
+    if not short:
+        rule = next(
+            (problem.at_most[index].rule for index in problem.at_most_of.get(server, ())),
+            next((problem.spreads[index].rule for index in problem.spreads_of.get(server, ())), "earlier goals"),
+        )
+        return _blocker(work, server, rule, f"{rule} leaves no host with room for {name}", f"relax {rule}"), False
+    amounts = ", ".join(f"{amount} {resource}" for resource, amount in short.items())
+    rule = f"capacity {next(iter(short))}"
+    why = f"no host has room for {name}; {host} comes nearest and lacks {amounts}"
+    return _blocker(work, server, rule, why, f"free {amounts} on {host}"), False
+
+
+def _unmovable_claims(work: Work, host: int) -> np.ndarray:
+    staying = [one for one in work.board.on[host] if one in work.board.pinned]
+    claims: np.ndarray = work.problem.demand[staying].sum(axis=0)
+    return claims
+
+
+def pinned(work: Work, server: int) -> Blocker:
+    rule, why = work.board.pinned[server]
+    relaxation = {
+        "pin": "take it off the request's pin list",
+        "unmovable": "unlock it, let its task end, or allow it to move",
+    }.get(rule, f"make {rule} soft, or take the server out of it")
+    return _blocker(work, server, rule, f"{work.label(server)} stays: {why}", relaxation)
+
+
+def limit_blocker(work: Work, server: int, rule: str) -> Blocker:
+    why = f"moving {work.label(server)} would exceed {rule}"
+    return _blocker(work, server, rule, why, f"raise {rule}")
+
+
+def too_much_in_all(work: Work, servers: Iterable[int]) -> str | None:
+    """A proof by counting that these cannot all stand on open hosts, or None."""
+    problem, board = work.problem, work.board
+    servers = [one for one in servers if board.at[one] >= 0 and not board.open[board.at[one]]]
+    hosts = np.flatnonzero(board.open)
+    used = problem.capacity[:, hosts] - board.free[:, hosts]
+    room = np.maximum(problem.capacity[:, hosts], used).sum(axis=1)
+    need = used.sum(axis=1) + problem.demand[servers].sum(axis=0)
+    for resource, lacking in zip(problem.cloud.resources, (need - room).tolist(), strict=True):
+        if lacking > 0:
+            return f"all open hosts together lack {lacking} {resource}"
+    return None
+
+
+def _closed_example(work: Work, hosts: list[int]) -> str:
+    host = hosts[0]
+    reason = work.problem.closed.get(host)
+    return f"{work.host(host)}: {reason[1] if reason else 'closed by this request'}"
+
+
+def _blocker(work: Work, server: int, rule: str, why: str, relaxation: str) -> Blocker:
+    return Blocker(server=work.server(server), rule=rule, why=why, relaxation=relaxation)

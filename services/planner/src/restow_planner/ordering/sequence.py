@@ -1,0 +1,208 @@
+"""From start and targets to a list of hops that can be walked one by one, or a proof that there is none; pure.
+
+Greedy first; exact search where the instance is small or greedy is stuck; then wider, dice-driven tries.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from random import Random
+
+from restow.ids import HostName, ServerId
+from restow_planner.ordering.exact import Exhausted, Found, search
+from restow_planner.ordering.greedy import Greedy
+from restow_planner.ordering.state import Hop, State, cost_of, holds
+from restow_planner.ordering.world import World
+
+NODES_PER_SECOND = 4000  # of exact search, on one plain core; keeps the work the same on every machine
+SMALL_SERVERS = 40  # up to so many servers and hosts the optimum is looked for
+SMALL_HOSTS = 40
+WIDE_SERVERS = 60  # of a part of a large instance
+WIDE_HOSTS = 30
+TRIES_MAX = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Sequenced:
+    """`optimal`: no sequence moves less memory."""
+
+    hops: tuple[Hop, ...]
+    optimal: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Impossible:
+    """Proven: no order reaches the targets with every rule kept. `stuck`: who cannot be served, and why."""
+
+    stuck: tuple[ServerId, ...]
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Undecided:
+    """Neither found nor proven within the limit. `stuck`: who was not served in the best try."""
+
+    stuck: tuple[ServerId, ...]
+    why: str
+
+
+def sequence(
+    world: World,
+    targets: Mapping[ServerId, HostName | None],
+    *,
+    rank: Mapping[ServerId, int],
+    untouchable: frozenset[ServerId],
+    seconds: float,
+    seed: int,
+) -> Sequenced | Impossible | Undecided:
+    """Shelves first, moves in between, starts last. `rank`: smaller is served first where there is a choice."""
+    wrong = _never(world, targets)
+    if wrong is not None:
+        return wrong
+    state = State.of(world)
+    for server, target in targets.items():
+        if target is None and state.place(server) is not None:
+            if state.broken_group(server, None) is not None:
+                return Impossible((server,), "its leaving would break a rule of its group")
+            state.go(server, None)
+    moves = {s: t for s, t in targets.items() if t is not None and world.start(s) is not None and world.start(s) != t}
+    starts = {s: t for s, t in targets.items() if t is not None and world.start(s) is None}
+    answer = _moves(state, moves, rank=rank, untouchable=untouchable, seconds=seconds, seed=seed)
+    if not isinstance(answer, Sequenced):
+        return answer
+    for hop in answer.hops[len(state.hops) :]:
+        state.go(hop.server, hop.target)
+    for server in sorted(starts, key=lambda one: rank.get(one, len(rank))):
+        if not state.fits(server, starts[server]):
+            return Impossible((server,), f"{starts[server]} has no room for it even when every other server is on its target")
+        state.go(server, starts[server])
+    return Sequenced(tuple(state.hops), answer.optimal)
+
+
+def _never(world: World, targets: Mapping[ServerId, HostName | None]) -> Impossible | None:
+    """Targets that no order can reach because a rule forbids the end itself."""
+    for server, target in targets.items():
+        if target == world.start(server):
+            continue
+        if server in world.fixed:
+            return Impossible((server,), f"{server} must stay: {world.fixed[server]}")
+        if target is not None and (rule := world.forbidden(server, target)) is not None:
+            return Impossible((server,), f"{server} may not arrive on {target}: {rule}")
+    return None
+
+
+def _moves(
+    state: State,
+    moves: Mapping[ServerId, HostName],
+    *,
+    rank: Mapping[ServerId, int],
+    untouchable: frozenset[ServerId],
+    seconds: float,
+    seed: int,
+) -> Sequenced | Impossible | Undecided:
+    world = state.world
+    least = sum(world.memory(server) for server in moves)
+    walk = Greedy(state.copy(), moves, rank, untouchable)
+    best = tuple(walk.state.hops) if walk.run() else None
+    best = _shorter(world, best)
+    if best is not None and cost_of(world, list(best)) <= least:
+        return Sequenced(best, optimal=True)
+    stuck = tuple(walk.pending)
+
+    everyone = [
+        one.id
+        for one in world.cloud.servers
+        if state.place(one.id) is not None and one.id not in world.fixed and one.id not in untouchable
+    ]
+    hosts = [host.name for host in world.cloud.hosts]
+    small = len(everyone) <= SMALL_SERVERS and len(hosts) <= SMALL_HOSTS
+    nodes = int(max(0.05, seconds) * NODES_PER_SECOND)
+    if small:
+        ceiling = cost_of(world, list(best)) if best is not None else float("inf")
+        answer = search(state, moves, everyone, hosts, nodes_max=nodes, cost_max=ceiling)
+        match answer:
+            case Found():
+                return Sequenced((*state.hops, *answer.hops), optimal=True)
+            case Exhausted() if best is not None:
+                return Sequenced(best, optimal=True)
+            case Exhausted():
+                return Impossible(answer.stuck, "no order of moves, with any parking, makes room for it")
+            case _:
+                stuck = answer.stuck or stuck
+    best = _dice(state, moves, rank=rank, untouchable=untouchable, seed=seed, best=best)
+    if best is not None:
+        return Sequenced(best, optimal=False)
+    servers, near = (everyone, hosts) if small else _around(state, moves, everyone)
+    for weight in (2.0, 5.0):
+        answer = search(state, moves, servers, near, nodes_max=nodes, weight=weight)
+        if isinstance(answer, Found):
+            return Sequenced((*state.hops, *answer.hops), optimal=False)
+        if isinstance(answer, Exhausted):
+            everything = len(servers) == len(everyone) and len(near) == len(hosts)
+            if everything:
+                return Impossible(answer.stuck, "no order of moves, with any parking, makes room for it")
+            break
+    return Undecided(stuck, f"no order was found in {seconds:g} s, and none was proven impossible")
+
+
+def _dice(
+    state: State,
+    moves: Mapping[ServerId, HostName],
+    *,
+    rank: Mapping[ServerId, int],
+    untouchable: frozenset[ServerId],
+    seed: int,
+    best: tuple[Hop, ...] | None,
+) -> tuple[Hop, ...] | None:
+    """Greedy again and again with other ties and other parkings; fewer tries for larger instances."""
+    world = state.world
+    for trial in range(max(3, min(TRIES_MAX, 4000 // max(1, len(moves))))):
+        walk = Greedy(state.copy(), moves, rank, untouchable, chance=Random(seed * 1000 + trial))  # noqa: S311
+        if walk.run():
+            hops = _shorter(world, tuple(walk.state.hops))
+            if hops is not None and (best is None or cost_of(world, list(hops)) < cost_of(world, list(best))):
+                best = hops
+    return best
+
+
+def _shorter(world: World, hops: tuple[Hop, ...] | None) -> tuple[Hop, ...] | None:
+    """Without the parkings that turn out to be needless; every change is walked again before it is kept."""
+    if hops is None:
+        return None
+    index = 0
+    while index < len(hops):
+        later = next((k for k in range(index + 1, len(hops)) if hops[k].server == hops[index].server), None)
+        if later is not None:
+            first, second = hops[index], hops[later]
+            rest = hops[:index] + hops[index + 1 :]
+            at = later - 1
+            if first.source == second.target:
+                trials = [rest[:at] + rest[at + 1 :]]
+            else:
+                direct = Hop(first.server, first.source, second.target)
+                trials = [rest[:at] + (direct,) + rest[at + 1 :], hops[:index] + (direct,) + hops[index + 1 : later] + hops[later + 1 :]]
+            kept = next((one for one in trials if holds(world, list(one))), None)
+            if kept is not None:
+                hops, index = kept, 0
+                continue
+        index += 1
+    return hops
+
+
+def _around(
+    state: State, moves: Mapping[ServerId, HostName], everyone: list[ServerId]
+) -> tuple[list[ServerId], list[HostName]]:
+    """The part of a large instance that is worth an exact look: the movers, their hosts, some roomy hosts."""
+    world = state.world
+    near = dict.fromkeys(host for s, t in moves.items() for host in (state.place(s), t) if host is not None)
+    memory = next((base for name, base in world.capacities if name == "memory_mib"), None)
+    if memory is not None:
+        by_room = sorted(
+            (host.name for host in world.cloud.hosts if host.name not in world.closed),
+            key=lambda name: -(world.counters[memory + world.host_index[name]].limit - state.load[memory + world.host_index[name]]),
+        )
+        for name in by_room[:WIDE_HOSTS]:
+            near.setdefault(name, None)
+    bystanders = sorted(
+        (one for one in everyone if one not in moves and state.place(one) in near), key=world.memory
+    )
+    return [*moves, *bystanders[: max(0, WIDE_SERVERS - len(moves))]], list(near)

@@ -1,0 +1,267 @@
+"""CP-SAT on a few hosts at a time, or on all where the cloud is small: the best packing, or a proof; pure.
+
+Alike servers of one host are one integer variable per target, so the model stays small. One worker, a fixed seed
+and a limit in deterministic time: the same question has the same answer.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from restow_planner.problem import Tally
+from restow_planner.solvers.board import Board
+
+if TYPE_CHECKING:
+    from ortools.sat.python import cp_model
+
+VARIABLES_MAX = 20_000
+COST_STEPS = 1_000
+"""Costs are rounded to this many steps of the dearest move."""
+LOAD_SCALE = 1_000
+PRIORITY_RANKS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Repacked:
+    """`at`: new host of each server that was free to go (also those that stay). `proven`: nothing better exists."""
+
+    at: dict[int, int]
+    unplaced: tuple[int, ...]
+    proven: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    members: tuple[int, ...]
+    targets: tuple[int, ...]
+    must: bool
+
+
+def repack(
+    board: Board,
+    hosts: Sequence[int],
+    must: Sequence[int],
+    free: Iterable[int],
+    *,
+    seconds: float,
+    seed: int,
+    moves_max: int | None = None,
+    vacate: frozenset[int] = frozenset(),
+) -> Repacked | None:
+    """Place `must` (each where it can be, highest priority first) and re-place `free` within `hosts`, cheaply.
+
+    `free` stand on `hosts` now and stand somewhere after. `vacate`: hosts of which as many as possible are to be left
+    by all of `free`. None: nothing found in time, or too large to try.
+    """
+    groups = _grouped(board, frozenset(hosts), must, free)
+    if sum(len(group.targets) for group in groups) > VARIABLES_MAX or seconds <= 0:
+        return None
+    return _Model(board, tuple(hosts), groups, moves_max, vacate).solved(seconds=seconds, seed=seed)
+
+
+def _grouped(board: Board, hosts: frozenset[int], must: Sequence[int], free: Iterable[int]) -> list[_Group]:
+    problem = board.problem
+    alike: dict[tuple[object, ...], list[int]] = {}
+    wanted = set(must)
+    for server in sorted({*must, *free}):
+        special = server in problem.at_most_of or server in problem.spreads_of or server in board.barred or board.limits
+        alike.setdefault(
+            (
+                int(problem.class_of[server]),
+                problem.demand[server].tobytes(),
+                board.at[server],
+                int(problem.start[server]),
+                problem.cloud.servers[server].priority if server in wanted else 0,
+                float(problem.cost[server]),
+                server if special else -1,
+                server in wanted,
+            ),
+            [],
+        ).append(server)
+    inside = np.zeros(len(problem.hosts), dtype=bool)
+    inside[sorted(hosts)] = True
+    groups = []
+    for members in alike.values():
+        one = members[0]
+        targets = set(np.flatnonzero(board.may_stand(one) & inside).tolist())
+        targets = {host for host in targets if (problem.demand[one] <= problem.capacity[:, host]).all()}
+        if one not in wanted:
+            targets.add(board.at[one])
+        groups.append(_Group(tuple(members), tuple(sorted(targets)), one in wanted))
+    return groups
+
+
+class _Model:
+    """Only this class knows how the decisions are stored."""
+
+    def __init__(
+        self,
+        board: Board,
+        hosts: tuple[int, ...],
+        groups: list[_Group],
+        moves_max: int | None,
+        vacate: frozenset[int],
+    ) -> None:
+        from ortools.sat.python import cp_model
+
+        self.board, self.hosts, self.groups = board, hosts, groups
+        self.model = cp_model.CpModel()
+        self.count = {
+            (index, host): self.model.new_int_var(0, len(group.members), "")
+            for index, group in enumerate(groups)
+            for host in group.targets
+        }
+        self.left_out = {
+            index: self.model.new_int_var(0, len(group.members), "") for index, group in enumerate(groups) if group.must
+        }
+        self.free = {server for group in groups for server in group.members}
+        self.of_server = {group.members[0]: index for index, group in enumerate(groups) if len(group.members) == 1}
+        self._everyone_somewhere()
+        self._capacity()
+        self._tallies()
+        self._loads()
+        self._objective(moves_max, vacate)
+
+    def _everyone_somewhere(self) -> None:
+        for index, group in enumerate(self.groups):
+            places = [self.count[index, host] for host in group.targets]
+            if group.must:
+                places.append(self.left_out[index])
+            self.model.add(sum(places) == len(group.members))
+
+    def _capacity(self) -> None:
+        board, problem = self.board, self.board.problem
+        coming: dict[int, list[int]] = {}
+        for index, host in self.count:
+            coming.setdefault(host, []).append(index)
+        for host, indices in coming.items():
+            at_start = problem.demand[problem.start == host].sum(axis=0)
+            bound = np.maximum(problem.capacity[:, host], at_start)
+            staying = [one for one in board.on[host] if one not in self.free]
+            room = bound - (problem.demand[staying].sum(axis=0) if staying else 0)
+            for resource in range(problem.demand.shape[1]):
+                terms = [
+                    (int(problem.demand[self.groups[index].members[0], resource]), self.count[index, host])
+                    for index in indices
+                ]
+                if sum(one * len(self.groups[i].members) for (one, _), i in zip(terms, indices, strict=True)) > 0:
+                    self.model.add(sum(one * variable for one, variable in terms if one) <= int(room[resource]))
+
+    def _tallies(self) -> None:
+        problem = self.board.problem
+        for tally in (*problem.at_most, *problem.spreads):
+            if tally.soft is None and any(member in self.free for member in tally.members):
+                if tally in problem.at_most:
+                    self._at_most(tally)
+                else:
+                    self._spread(tally)
+
+    def _by_unit(self, tally: Tally) -> tuple[dict[int, list["cp_model.IntVar"]], dict[int, int]]:
+        """Per unit: the variables of members that may come, and how many members stay for sure."""
+        coming: dict[int, list[cp_model.IntVar]] = {}
+        staying: dict[int, int] = {}
+        for member in tally.members:
+            if member in self.free:
+                index = self.of_server[member]
+                for host in self.groups[index].targets:
+                    coming.setdefault(int(tally.unit[host]), []).append(self.count[index, host])
+            elif self.board.at[member] >= 0:
+                unit = int(tally.unit[self.board.at[member]])
+                staying[unit] = staying.get(unit, 0) + 1
+        return coming, staying
+
+    def _at_most(self, tally: Tally) -> None:
+        coming, staying = self._by_unit(tally)
+        start = self.board.problem.start
+        for unit, variables in coming.items():
+            at_start = sum(start[one] >= 0 and tally.unit[start[one]] == unit for one in tally.members)
+            self.model.add(sum(variables) <= max(tally.number, int(at_start)) - staying.get(unit, 0))
+
+    def _spread(self, tally: Tally) -> None:
+        coming, staying = self._by_unit(tally)
+        goal = self.board.spread_goal[self.board.problem.spreads.index(tally)]
+        reached = []
+        for unit, variables in coming.items():
+            if unit not in staying:
+                flag = self.model.new_bool_var("")
+                self.model.add(flag <= sum(variables))
+                reached.append(flag)
+        waiting = [self.left_out[self.of_server[one]] for one in tally.members if self._may_be_left(one)]
+        self.model.add(sum(reached) + len(staying) + sum(waiting) >= goal)
+
+    def _may_be_left(self, server: int) -> bool:
+        return server in self.free and self.groups[self.of_server[server]].must
+
+    def _loads(self) -> None:
+        board = self.board
+        for limit, load in zip(board.limits, board.loads, strict=True):
+            for host in self.hosts:
+                here = sum(limit.part[one] for one in board.on[host] if one in self.free)
+                room = max(limit.limit * limit.room[host], load[host]) - (load[host] - here)
+                terms = [
+                    int(np.ceil(limit.part[group.members[0]] * LOAD_SCALE)) * self.count[index, host]
+                    for index, group in enumerate(self.groups)
+                    if (index, host) in self.count
+                ]
+                if terms:
+                    self.model.add(sum(terms) <= int(room * LOAD_SCALE) + len(terms))
+
+    def _objective(self, moves_max: int | None, vacate: frozenset[int]) -> None:
+        problem = self.board.problem
+        dearest = max((float(problem.cost[group.members[0]]) for group in self.groups), default=1.0)
+        moved: list[cp_model.IntVar] = []
+        total: list[cp_model.LinearExprT] = []
+        worst = 1
+        for (index, host), variable in self.count.items():
+            one = self.groups[index].members[0]
+            if host != problem.start[one]:
+                price = max(1, round(float(problem.cost[one]) / dearest * COST_STEPS))
+                moved.append(variable)
+                total.append(price * variable)
+        worst += sum(len(group.members) for group in self.groups) * COST_STEPS
+        if moves_max is not None:
+            outside = sum(one not in self.free for one in self.board.moved)
+            self.model.add(sum(moved) <= moves_max - outside)
+        for host in sorted(vacate):
+            kept = self.model.new_bool_var("")
+            for index in range(len(self.groups)):
+                if (index, host) in self.count:
+                    self.model.add(self.count[index, host] <= len(self.groups[index].members) * kept)
+            total.append(worst * kept)
+        ranks = sorted({self._priority(index) for index in self.left_out})
+        for index, variable in self.left_out.items():
+            rank = min(ranks.index(self._priority(index)), PRIORITY_RANKS - 1)
+            total.append(worst * (1 + len(self.free)) ** min(rank, 2) * variable)
+        self.model.minimize(sum(total))
+
+    def _priority(self, index: int) -> int:
+        return self.board.problem.cloud.servers[self.groups[index].members[0]].priority
+
+    def solved(self, *, seconds: float, seed: int) -> Repacked | None:
+        from ortools.sat.python import cp_model
+
+        for (index, host), variable in self.count.items():
+            group = self.groups[index]
+            stays = len(group.members) if self.board.at[group.members[0]] == host else 0
+            self.model.add_hint(variable, stays)
+        for index, variable in self.left_out.items():
+            self.model.add_hint(variable, len(self.groups[index].members))
+        solver = cp_model.CpSolver()
+        solver.parameters.num_workers = 1
+        solver.parameters.random_seed = seed
+        solver.parameters.max_deterministic_time = seconds
+        solver.parameters.max_time_in_seconds = seconds * 2
+        status = solver.solve(self.model)
+        if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
+            return None
+        at: dict[int, int] = {}
+        unplaced: list[int] = []
+        for index, group in enumerate(self.groups):
+            waiting = list(group.members)
+            for host in group.targets:
+                for _ in range(solver.value(self.count[index, host])):
+                    at[waiting.pop()] = host
+            unplaced += waiting
+        return Repacked(at, tuple(sorted(unplaced)), proven=status == cp_model.OPTIMAL)
