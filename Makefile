@@ -3,7 +3,7 @@
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
   "$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; break; }; done)
 WORKERS ?= 2
-SEEDS ?= 20
+DAYS ?= 20
 TESTS ?= tests
 VENV := .venv
 BIN := $(VENV)/bin
@@ -54,14 +54,14 @@ test-real: install ## tests on real Kafka and PostgreSQL, started and stopped by
 	@mkdir -p var
 	$(BIN)/python -m pytest $(TESTS) -m real --timeout 900 --junitxml=var/test-real.xml
 
-demo: install ## a small cloud, a dead host, and how it heals, in one process
+demo: install ## the whole loop on a small simulated cloud: a hot host, a crash, a maintenance, a consolidation
 	$(BIN)/restow demo
 
-simulate: install ## seeded days of trouble on the simulated cloud; SEEDS=20
-	$(BIN)/restow simulate --seeds $(SEEDS)
+simulate: install ## seeded days of trouble on the simulated cloud; DAYS=20
+	$(BIN)/restow simulate days --count $(DAYS) --jobs $(WORKERS)
 
 bench: install ## how good and how fast the planner is
-	$(BIN)/python -m bench
+	$(BIN)/python tests/bench/run.py
 
 constraints: install ## pin anew after a change of dependencies; UPGRADE=--upgrade takes the newest
 	$(COMPILE) $(UPGRADE) constraints/build.in -o constraints/build.txt

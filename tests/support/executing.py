@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import select
+
 from restow.clock import ScaledClock
 from restow.cloud.model import Cloud
 from restow.cloud.simulated import SimulatedCloud, SimulatedClouds, SimulationOptions
@@ -22,7 +24,6 @@ from restow.messages.plan import Action, Edge, Outcome, Plan, Step
 from restow.messages.request import AnyRequest, parse_request
 from restow.runtime.service import Context
 from restow_executor.service import build
-from sqlalchemy import select
 from support.builders import NOON
 
 DOMAIN = "region-one"

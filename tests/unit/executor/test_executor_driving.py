@@ -143,3 +143,18 @@ def test_the_first_call_follows_the_approval_within_milliseconds(tmp_path):
     run_virtual(story())
 
 
+def test_the_same_story_twice_is_the_same_to_the_last_event(tmp_path):
+    async def story(path):
+        path.mkdir()
+        async with a_bench(path, a_small_cloud()) as bench:
+            bench.cloud.trouble.lose_answers(1, when="after", methods=["live_migrate"])
+            one = bench.start()
+            await bench.approve(
+                "p1", [move("m1", "s1", "h1", "h2"), move("m2", "s2", "h1", "h3"), move("m3", "s3", "h2", "h3")]
+            )
+            await bench.end_of("p1")
+            await one.stop()
+            return await bench.events(), bench.cloud.calls
+
+    first, second = run_virtual(story(tmp_path / "a")), run_virtual(story(tmp_path / "b"))
+    assert first == second

@@ -6,6 +6,7 @@ An endpoint that is not in the table cannot be built. The guard runs before the 
 import hmac
 from collections.abc import Callable, Coroutine
 from typing import Annotated, Any
+from urllib.parse import parse_qsl
 
 from fastapi import Depends, Request, Response
 from fastapi.routing import APIRoute
@@ -162,6 +163,13 @@ async def _authenticated(request: Request, *, console: bool) -> Principal:
     return principal
 
 
+async def allowed_to_see(request: Request) -> Principal | None:
+    """Who has a session, for the page that is also the way in."""
+    cookie = request.cookies.get(SESSION_COOKIE)
+    front = front_of(request)
+    return None if cookie is None else await keys.principal_of_session(front.database, front.clock, cookie)
+
+
 async def check_form(request: Request, cookie: str) -> None:
     """An acting form must come from our own page. Raises ProblemError."""
     same_origin(request)
@@ -181,8 +189,6 @@ def same_origin(request: Request) -> None:
 
 async def form_of(request: Request) -> dict[str, str]:
     """The fields of a form; of a field given twice the last."""
-    from urllib.parse import parse_qsl
-
     if request.headers.get("Content-Type", "").partition(";")[0].strip() != "application/x-www-form-urlencoded":
         raise ProblemError(415, "this takes application/x-www-form-urlencoded")
     try:

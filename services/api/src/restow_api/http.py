@@ -107,13 +107,16 @@ class Hardened:
     """Counts requests and adds the headers that every answer carries."""
 
     HEADERS = (
+        (b"cache-control", b"no-store"),
         (b"x-content-type-options", b"nosniff"),
         (b"referrer-policy", b"same-origin"),
         (b"x-frame-options", b"DENY"),
         (
             b"content-security-policy",
-            b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
-            b"form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+            (
+                b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+                b"form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+            ),
         ),
     )
 
@@ -127,9 +130,9 @@ class Hardened:
 
         async def noted(message: MutableMapping[str, Any]) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", ()), *self.HEADERS]
-                if not any(name.lower() == b"cache-control" for name, _ in message["headers"]):
-                    message["headers"].append((b"cache-control", b"no-store"))
+                given = {name.lower() for name, _ in message.get("headers", ())}
+                more = [(name, value) for name, value in self.HEADERS if name not in given]
+                message["headers"] = [*message.get("headers", ()), *more]
                 route = getattr(scope.get("route"), "path", "(none)")
                 REQUESTS.labels(scope["method"] if len(scope["method"]) < 10 else "?", route, message["status"]).inc()
             await send(message)

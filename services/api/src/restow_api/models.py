@@ -5,7 +5,7 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, Field
 
-from restow.cloud.snapshot import HostDocument, ServerDocument
+from restow.cloud.documents import HostDocument, ServerDocument
 from restow.messages.base import Message
 from restow.messages.events import Signal
 from restow.messages.plan import Plan, Step

@@ -1,7 +1,7 @@
 """Errors as `application/problem+json` (RFC 9457): one shape for every refusal, whoever raised it."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -99,14 +99,27 @@ def _shown(value: object, *, length_max: int = 200) -> object:
     return text if len(text) <= length_max else text[: length_max - 1] + "…"
 
 
-def install(app: FastAPI, *, allowed: "Any") -> None:
-    """Every error of `app` becomes a problem. `allowed(path)` names the methods that a path knows."""
+def install(
+    app: FastAPI,
+    *,
+    allowed: Callable[[str], Sequence[str]],
+    page: Callable[[Request, ProblemError], Response],
+) -> None:
+    """Every error of `app` becomes a problem; in the console, a `page`.
+
+    `allowed(path)` names the methods that a path knows.
+    """
+
+    def shown(request: Request, problem: ProblemError) -> Response:
+        if request.url.path.startswith("/console/") or request.url.path == "/":
+            return page(request, problem)
+        return respond(problem, instance=request.url.path)
 
     async def on_error(request: Request, error: Exception) -> Response:
         problem = as_problem(error)
         if problem.status == 500:
             log.error("a request failed", path=request.url.path, method=request.method, error=repr(error))
-        return respond(problem, instance=request.url.path)
+        return shown(request, problem)
 
     async def on_http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
@@ -117,7 +130,7 @@ def install(app: FastAPI, *, allowed: "Any") -> None:
             detail = f"{request.method} is not possible here; possible: {headers['Allow']}"
         elif error.status_code == 404:
             detail = f"nothing is at {request.url.path}; see /openapi.json for what there is"
-        return respond(ProblemError(error.status_code, detail, headers=headers), instance=request.url.path)
+        return shown(request, ProblemError(error.status_code, detail, headers=headers))
 
     async def on_bad_request(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
@@ -130,7 +143,7 @@ def install(app: FastAPI, *, allowed: "Any") -> None:
             for line in error.errors()[:20]
         )
         detail = "; ".join(str(one) for one in wrong)
-        return respond(ProblemError(422, detail, errors=wrong), instance=request.url.path)
+        return shown(request, ProblemError(422, detail, errors=wrong))
 
     for kind in (ProblemError, BadInputError, TransientError, PermanentError, Exception):
         app.add_exception_handler(kind, on_error)

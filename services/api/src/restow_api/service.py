@@ -56,7 +56,7 @@ def app_of(front: Front) -> Any:
             described.update(openapi.document(request.app))
         return answer(described)
 
-    problems.install(app, allowed=allowed_methods)
+    problems.install(app, allowed=allowed_methods, page=console.problem_page)
     app.add_middleware(BodyLimit, limit=front.settings.http_body_max_bytes)
     app.add_middleware(Hardened)
     assert ACCESS, "every route has passed the table when it was built"

@@ -9,6 +9,7 @@ from restow_detector.sources.signals import HOST_DOWN
 
 # A failed host's servers start elsewhere: for this long, load that shifts is its doing.
 EXPLAINS_S = 1800.0
+_LOAD = frozenset({"hot-host", "imbalance"})
 
 
 def cause_of(
@@ -19,7 +20,7 @@ def cause_of(
     for incident in incidents:
         recent = now - incident.opened_at <= timedelta(seconds=EXPLAINS_S)
         match incident.symptom:
-            case "failed-host" if symptom != "failed-host" and (recent or named & frozenset(incident.hosts)):
+            case "failed-host" if symptom in _LOAD and (recent or named & frozenset(incident.hosts)):
                 return incident
             case "hot-host" if symptom == "imbalance" and named & frozenset(incident.hosts):
                 return incident

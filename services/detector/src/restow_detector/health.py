@@ -102,7 +102,7 @@ def next_health(
             return HostHealth(Health.SUSPECT, since=now, first_evidence_at=now)
         case Health.SUSPECT, Word.DEAD if known.agreed_since is None:
             return replace(known, agreed_since=now)
-        case Health.SUSPECT, Word.DEAD if now - known.agreed_since >= patience:
+        case Health.SUSPECT, Word.DEAD if known.agreed_since is not None and now - known.agreed_since >= patience:
             return replace(known, health=Health.FAILED, since=now, failed_at=now)
         case Health.SUSPECT, (Word.DOUBT | Word.UNKNOWN) if known.agreed_since is not None:
             return replace(known, agreed_since=None)  # patience starts anew

@@ -125,25 +125,37 @@ def refuse(
         what=what, guard=guard, why=why, hosts=hosts, plan=plan, incident=None if incident is None else incident.id
     )
     seed = incident.id if incident is not None else cause.id if cause is not None else draft.domain
-    id = id_of_effect(seed, f"refusal/{guard}/{key}")
-    story = incident.id if incident is not None else cause.correlation if cause is not None else id
+    event_id = id_of_effect(seed, f"refusal/{guard}/{key}")
+    story = incident.id if incident is not None else cause.correlation if cause is not None else event_id
     draft.events.append(
         Event(
-            id=id, type="restow.refusal", source=SOURCE, domain=draft.domain,
+            id=event_id,
+            type="restow.refusal",
+            source=SOURCE,
+            domain=draft.domain,
             subject=incident.id if incident is not None else hosts[0] if hosts else draft.domain,
-            time=draft.now, data=message.dump(), correlation=story,
-            causation=cause.id if cause is not None else None, traceparent=cause.traceparent if cause else None,
-        )  # fmt: skip
+            time=draft.now,
+            data=message.dump(),
+            correlation=story,
+            causation=cause.id if cause is not None else None,
+            traceparent=cause.traceparent if cause else None,
+        )
     )
 
 
 def tell_of_host(draft: Draft, event_type: str, host: str, *, why: str, key: str, incident: str | None) -> None:
-    id = id_of_effect(f"{draft.domain}/{host}/{key}", event_type)
+    event_id = id_of_effect(f"{draft.domain}/{host}/{key}", event_type)
     draft.events.append(
         Event(
-            id=id, type=event_type, source=SOURCE, domain=draft.domain, subject=host, time=draft.now,
-            data=HostEvent(host=host, why=why, by=BY).dump(), correlation=incident or id,
-        )  # fmt: skip
+            id=event_id,
+            type=event_type,
+            source=SOURCE,
+            domain=draft.domain,
+            subject=host,
+            time=draft.now,
+            data=HostEvent(host=host, why=why, by=BY).dump(),
+            correlation=incident or event_id,
+        )
     )
 
 
@@ -160,13 +172,19 @@ def _tell(
     draft: Draft, incident: OpenIncident, event_type: str, message: Message, *, effect: str,
     causation: Event | None, subject: str | None = None,
 ) -> None:  # fmt: skip
-    id = id_of_effect(incident.id, effect)
+    event_id = id_of_effect(incident.id, effect)
     opened = opened_event_id(incident)
     draft.events.append(
         Event(
-            id=id, type=event_type, source=SOURCE, domain=draft.domain, subject=subject or incident.id, time=draft.now,
-            data=message.dump(), correlation=incident.id,
-            causation=causation.id if causation is not None else opened if id != opened else None,
+            id=event_id,
+            type=event_type,
+            source=SOURCE,
+            domain=draft.domain,
+            subject=subject or incident.id,
+            time=draft.now,
+            data=message.dump(),
+            correlation=incident.id,
+            causation=causation.id if causation is not None else opened if event_id != opened else None,
             traceparent=causation.traceparent if causation is not None else None,
-        )  # fmt: skip
+        )
     )

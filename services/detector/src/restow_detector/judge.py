@@ -8,10 +8,17 @@ from restow.cloud.model import Cloud, HostState, Power
 from restow.cloud.port import Heartbeat
 from restow.policy import Policy
 from restow_detector import blast_radius, health, maintenance, tracking
-from restow_detector.correlation import cause_of, explained_by
+from restow_detector.correlation import explained_by
 from restow_detector.decide import Ask, Refuse, decide
 from restow_detector.incidents import (
-    add_lines, ask_for_plan, cancel_plan, close, open_incident, refuse, tell_of_host, update,
+    add_lines,
+    ask_for_plan,
+    cancel_plan,
+    close,
+    open_incident,
+    refuse,
+    tell_of_host,
+    update,
 )  # fmt: skip
 from restow_detector.measure import measure
 from restow_detector.memory import Draft, Health, Memory, OpenIncident, Phase, Verdict
@@ -225,7 +232,9 @@ def _take_in(draft: Draft, failed: OpenIncident) -> None:
 def _clear(draft: Draft, view: View) -> None:
     """Incidents whose reason has gone, unless a plan is at work on them: its end will close them."""
     measured = {
-        known.incident for known in draft.trackers.values() if known.phase is Phase.ACTIVE and known.incident is not None
+        known.incident
+        for known in draft.trackers.values()
+        if known.phase is Phase.ACTIVE and known.incident is not None
     }
     for incident in list(draft.incidents.values()):
         if incident.plan_stage == "running":
@@ -234,7 +243,9 @@ def _clear(draft: Draft, view: View) -> None:
             case "failed-host":
                 down = [host for host in incident.hosts if host in draft.health]
                 if not down:
-                    close(draft, incident, "cleared", f"{', '.join(incident.hosts)}: well again before anything was done")
+                    close(
+                        draft, incident, "cleared", f"{', '.join(incident.hosts)}: well again before anything was done"
+                    )
                 elif incident.plan is not None and not any(draft.health[one].health is Health.FAILED for one in down):
                     _withdraw(draft, incident, why=f"{', '.join(down)} seems to come back")
             case "returned-host":
@@ -301,7 +312,5 @@ def _note_the_look(draft: Draft, gap: timedelta) -> None:
 
 
 def _timers_run(draft: Draft) -> bool:
-    waiting: Iterable[bool] = (
-        known.health in (Health.SUSPECT, Health.RETURNING) for known in draft.health.values()
-    )
+    waiting: Iterable[bool] = (known.health in (Health.SUSPECT, Health.RETURNING) for known in draft.health.values())
     return any(waiting) or any(known.phase is Phase.RISING for known in draft.trackers.values())

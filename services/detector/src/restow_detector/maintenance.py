@@ -20,12 +20,14 @@ def silenced(
 ) -> Mapping[str, str]:
     """Hosts on which nothing is healed now, each with the reason."""
     windows = [window for window in policy.windows if window.starts_at <= now < window.ends_at]
-    found = {}
+    found: dict[str, str] = {}
     for host in cloud.hosts:
         for window in windows:
             everywhere = not window.hosts and not window.zones
             if everywhere or host.name in window.hosts or (host.zone is not None and host.zone in window.zones):
-                found[host.name] = f"maintenance window until {window.ends_at.isoformat()}: {window.reason}".rstrip(": ")
+                found[host.name] = f"maintenance window until {window.ends_at.isoformat()}: {window.reason}".rstrip(
+                    ": "
+                )
         if (ordered := maintenance.get(host.name)) is not None:
             found[host.name] = f"in maintenance by {ordered.by}: {ordered.reason}".rstrip(": ")
         elif host.maintenance:

@@ -9,7 +9,7 @@ from restow_detector.incidents import add_lines, open_incident, refuse
 from restow_detector.memory import Draft, Phase, Tracker
 from restow_detector.symptoms import MEASURED
 from restow_detector.symptoms.base import Measured, NoData, Sight, View
-from restow_detector.tracking import Due, Gone, Level, after_incident, track
+from restow_detector.tracking import Due, Level, after_incident, track
 
 
 def measure(draft: Draft, view: View) -> None:
@@ -39,10 +39,10 @@ def _follow(draft: Draft, view: View, symptom: Measured, sight: Sight, key: str)
     match after:
         case Due(tracker=tracker, since=since):
             draft.trackers[key] = _told(draft, view, symptom, sight, replace(tracker, since=since))
-        case Gone(tracker=None) | None:
+        case None:
             draft.trackers.pop(key, None)
-        case Gone(tracker=Tracker() as kept) | (Tracker() as kept):
-            draft.trackers[key] = kept
+        case Tracker():
+            draft.trackers[key] = after
 
 
 def _told(draft: Draft, view: View, symptom: Measured, sight: Sight, tracker: Tracker) -> Tracker:

@@ -24,16 +24,9 @@ class Due:
     since: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Gone:
-    """It is over: the incident, if one is open, has lost its reason."""
-
-    tracker: Tracker | None
-
-
 def track(
     known: Tracker | None, level: Level, *, now: datetime, hold: timedelta, cool_down: timedelta
-) -> Tracker | Due | Gone | None:
+) -> Tracker | Due | None:
     """The tracker after this look. None: nothing to remember. At most one Due within a cool-down."""
     phase = Phase.QUIET if known is None else known.phase
     match phase, level:
@@ -50,7 +43,7 @@ def track(
             return _quiet(known, now=now)
         case Phase.ACTIVE, Level.QUIET:
             assert known is not None
-            return Gone(_quiet(known, now=now))
+            return _quiet(known, now=now)
         case _:
             return known
 

@@ -185,7 +185,7 @@ class Carrier:
         limit = max(began + timedelta(seconds=patience.limit_s), sign_by + timedelta(seconds=1))
         given_up = False
         while True:
-            found = await self._check()
+            found = await self._check(unread_counts=not patience.again)
             now = self.clock.now()
             match found:
                 case Verified():
@@ -228,12 +228,14 @@ class Carrier:
                 given_up, limit = True, now + timedelta(seconds=ABORT_WAIT_S)
             await self.clock.sleep(self._pause(now - (self.asked_at or began)))
 
-    async def _check(self) -> Check:
+    async def _check(self, *, unread_counts: bool) -> Check:
+        """`unread_counts`: while the cloud cannot be read, a request of ours may be under way for all we know."""
         action = ACTION_BY_NAME[self.record.step.action]
         try:
             return await action.check(self._site())
         except TransientError as error:
-            return Underway(f"the cloud does not answer: {error}")
+            why = f"the cloud does not answer: {error}"
+            return Underway(why) if unread_counts else NoSign(why)
         except NotFoundError as error:
             return Broken(str(error), StepState.STALE)
 

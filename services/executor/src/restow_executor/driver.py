@@ -13,7 +13,7 @@ from restow.ids import DomainName
 from restow_executor.journal import Journal
 from restow_executor.session import Session, wait_for
 
-IDLE_S = 5.0  # a bound on the wait for work that another process put on record
+IDLE_S = 2.0  # a bound on the wait for work that another process put on record
 RETRY_S = 2.0  # after a lost lease, a lease that another holds, a database or cloud that is away
 
 log = structlog.get_logger(__name__)

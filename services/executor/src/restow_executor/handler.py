@@ -21,6 +21,7 @@ from restow.runtime.service import Context
 from restow_executor.follow_up import way_back
 from restow_executor.journal import (
     Order,
+    after_others,
     attempt_of,
     locked_run,
     open_run,
@@ -172,7 +173,8 @@ class ExecutorHandler:
         )  # fmt: skip
 
         async def effect(transaction: Transaction) -> None:
-            await open_run(transaction, run, (step,))
+            created_at = await after_others(transaction, message.host, self.context.clock.now())
+            await open_run(transaction, replace(run, created_at=created_at), (step,))
             self._wake_after_commit(transaction, run.domain)
 
         return effect

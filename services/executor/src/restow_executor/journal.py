@@ -7,10 +7,10 @@ lease's epoch and the step's old state are compared in the same transaction. So 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, cast
 
-from sqlalchemy import ForeignKey, Index, String, Text, select, update
+from sqlalchemy import ForeignKey, Index, String, Text, func, select, update
 from sqlalchemy.engine import CursorResult
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -268,6 +268,13 @@ async def orders_for(transaction: Transaction, plan: str) -> tuple[Order, ...]:
     return tuple(_order(row) for row in (await transaction.session.execute(wanted)).scalars())
 
 
+async def after_others(transaction: Transaction, subject: str, at: datetime) -> datetime:
+    """A time not before `at` that is later than that of every chore of this subject: their order is that of arrival."""
+    wanted = select(func.max(RunRow.created_at)).where(RunRow.kind == "chore", RunRow.subject == subject)
+    latest = (await transaction.session.execute(wanted)).scalar_one_or_none()
+    return at if latest is None or latest < at else latest + timedelta(microseconds=1)
+
+
 async def attempt_of(transaction: Transaction, plan: str) -> int:
     """Which attempt at its request this plan is: one more than the run that it replaces."""
     wanted = select(RunRow.attempt).where(RunRow.replaced_by == plan)
@@ -320,9 +327,7 @@ def _step(row: StepRow) -> StepRecord:
     )  # fmt: skip
 
 
-def changed(
-    record: StepRecord, state: StepState, *, why: str, at: datetime, facts: Mapping[str, Any]
-) -> StepRecord:
+def changed(record: StepRecord, state: StepState, *, why: str, at: datetime, facts: Mapping[str, Any]) -> StepRecord:
     """The record in another state; an end carries its time."""
     ended_at = at if state.ended else None
     return replace(record, state=state, why=why, ended_at=ended_at, facts={**record.facts, **facts})

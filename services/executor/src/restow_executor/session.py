@@ -38,7 +38,7 @@ from restow_executor.progress import (
 from restow_executor.records import RunRecord, StepRecord, event_of, plan_event, refusal_event
 from restow_executor.room import Claims
 
-TICK_MAX_S = 5.0  # a bound on the wait; steps that end and commands that come wake at once
+TICK_MAX_S = 2.0  # a bound on the wait; steps that end and commands that come wake at once
 FRESH_SHARE = 0.8  # of the lease's time: after it no call is made until it is renewed
 
 log = structlog.get_logger(__name__)

@@ -11,7 +11,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from restow.cloud.model import Cloud, Host, ServerState, Unit
+from restow.cloud.model import Cloud, Host, HostState, Power, ServerState, Unit
 from restow.cloud.model import Move as MoveKind
 from restow.ids import HostName, ServerId
 from restow_planner.primitives import Allowed, AtMost, Capacity, Closed, Fixed, Primitive, Spread, Together
@@ -80,6 +80,12 @@ class Problem:
     @cached_property
     def server_index(self) -> Mapping[ServerId, int]:
         return {name: index for index, name in enumerate(self.servers)}
+
+    @cached_property
+    def down(self) -> frozenset[int]:
+        """Hosts on which nothing runs any more, as far as the cloud says."""
+        dead = (one.state is HostState.DOWN or one.forced_down or one.power is Power.OFF for one in self.cloud.hosts)
+        return frozenset(index for index, is_dead in enumerate(dead) if is_dead)
 
     @cached_property
     def at_most_of(self) -> Mapping[int, tuple[int, ...]]:

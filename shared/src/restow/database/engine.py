@@ -205,6 +205,8 @@ def _engine(url: str, *, inline: bool) -> AsyncEngine:
 
 def translated(error: SQLAlchemyError | OSError) -> Exception:
     """A lost or refused connection is worth another try; anything else is a bug and stays as it is."""
+    if str(getattr(error, "orig", "")).startswith(("no such ", "near ")):
+        return error  # SQLite gives a missing table the same class as a locked file
     if isinstance(error, OSError | InterfaceError | OperationalError | PoolTimeoutError) or (
         isinstance(error, DBAPIError) and error.connection_invalidated
     ):

@@ -4,10 +4,10 @@ Migrations run in one transaction under a lock (PostgreSQL: an advisory lock; SQ
 lock), so any number of processes may start at once.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import SQLAlchemyError
@@ -15,6 +15,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from restow.database.engine import Database, DatabaseAwayError, translated
 from restow.database.tables import Row
 from restow.errors import PermanentError
+
+T = TypeVar("T")
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 _MIGRATION_LOCK = 0x7E57_0107  # any fixed number
@@ -95,7 +97,7 @@ def load_rows() -> None:
         point.load()
 
 
-async def _locked(database: Database, work: Any) -> Any:
+async def _locked(database: Database, work: Callable[[Connection], T]) -> T:
     try:
         async with database.engine.connect() as connection, connection.begin():
             if database.is_sqlite:

@@ -52,7 +52,8 @@ class Installation:
     """All services of this process on one log.
 
     `names`: which services (default: all that are installed). `consumer`: the log (default: the embedded
-    one). `loops` and `checks` are those of the process itself, the relay for example.
+    one). `loops` and `checks` are those of the process itself, the relay for example; `settle` is awaited at
+    the end, when the services have stopped and those loops still run.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class Installation:
         consumer: Consumer | None = None,
         loops: Iterable[Loop] = (),
         checks: Iterable[Check] = (),
+        settle: Callable[[], Awaitable[object]] | None = None,
     ) -> None:
         self.context = context
         self.consumer: Consumer = consumer or EmbeddedLog(context.database, Delivery(context.database, context.clock))
@@ -70,6 +72,7 @@ class Installation:
         self.services: dict[str, Service] = {}
         self._own_loops = tuple(loops)
         self._own_checks = tuple(checks)
+        self._settle = settle
         self._consuming: dict[str, list[asyncio.Task[None]]] = {}
         self._looping: dict[str, list[asyncio.Task[None]]] = {}
         self._lives: dict[str, int] = {}
@@ -103,8 +106,14 @@ class Installation:
                     consumers=sorted(task.get_name() for task in late),
                     drain_s=drain_s,
                 )
-        looping = [task for tasks in self._looping.values() for task in tasks]
-        await _cancel([*consuming, *looping])
+        own = self._looping.pop("", [])
+        await _cancel([*consuming, *(task for tasks in self._looping.values() for task in tasks)])
+        if self._settle is not None:
+            try:
+                await self._settle()
+            except RestowError as error:
+                log.warning("the last events may not have reached the broker yet", error=str(error))
+        await _cancel(own)
         self._consuming.clear()
         self._looping.clear()
         for name in self.names:

@@ -38,11 +38,11 @@ def day(
     hours: Annotated[float, typer.Option(min=0.1, max=240)] = 24.0,
 ) -> None:
     """One simulated day with random faults, the same by its seed."""
-    from restow.runtime.logs import quiet
+    from restow.runtime.logs import set_up_logs
     from restow.simulation.day import play_day
     from restow.simulation.witness import report
 
-    quiet()
+    set_up_logs(level="error", form="console")
     result = play_day(seed, hours=hours)
     typer.echo(report(result.verdicts))
     typer.echo(
@@ -94,11 +94,11 @@ def days(
 
 
 def _one_day(seed: int, hours: float) -> dict[str, object]:
-    from restow.runtime.logs import quiet
+    from restow.runtime.logs import set_up_logs
     from restow.simulation.day import play_day
     from restow.simulation.witness import report
 
-    quiet()
+    set_up_logs(level="error", form="console")
     result = play_day(seed, hours=hours)
     return {
         "seed": seed,

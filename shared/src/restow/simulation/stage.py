@@ -3,15 +3,10 @@
 import asyncio
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
-from importlib.metadata import entry_points
 from pathlib import Path
-from uuid import uuid4
 
 import httpx2
-import uvicorn
 from rich.console import Console
 from rich.table import Table
 
@@ -24,8 +19,10 @@ from restow.cloud.snapshot import read_cloud
 from restow.database.engine import Database
 from restow.database.schema import upgrade_database
 from restow.runtime.blocking import ThreadBlocking
+from restow.runtime.health import HttpServer
 from restow.runtime.installation import Installation
-from restow.runtime.logs import quiet
+from restow.runtime.logs import set_up_logs
+from restow.runtime.run import first_start, random_id
 from restow.runtime.service import Context
 from restow.simulation.demo import Act, Story, StoryError
 from restow.simulation.witness import Verdict, Witness, as_json, installed_referee
@@ -35,7 +32,7 @@ DEMO_HOSTS = 12
 
 def run_demo(*, snapshot: Path | None, speed: float, seed: int, report: Path | None) -> bool:
     """Play the story and judge it; True if every act went well and every promise held."""
-    quiet()
+    set_up_logs(level="error", form="console")
     console = Console()
     given = read_cloud(snapshot.read_bytes(), what=str(snapshot)) if snapshot else None
     data = Path(tempfile.mkdtemp(prefix="restow-demo-"))
@@ -59,30 +56,33 @@ async def _play(
     url = f"simulated:?hosts={DEMO_HOSTS}" if given is None else "simulated:"
     clouds = connect(url, clock=clock, snapshot=given, seed=seed, options=options)
     assert isinstance(clouds, SimulatedClouds)
+    blocking = ThreadBlocking(2)
     context = Context(
         clock=clock,
         database=database,
         clouds=clouds,
-        blocking=ThreadBlocking(2),
+        blocking=blocking,
         instance="demo",
-        new_id=lambda: uuid4().hex,
+        new_id=random_id,
         environment={},
     )
-    (first_start,) = entry_points(group="restow.first_start")
-    await first_start.load()(database, clock, data, context.new_id)
+    await first_start(database, clock, data)
     key = (data / "admin.key").read_text(encoding="utf-8").strip()
     installation = Installation(context)
     await installation.start()
-    server, port = await _serve(installation)
+    app = installation.app
+    assert app is not None, "the demonstration needs the api: install restow-api"
+    app.state.checks = list(installation.checks())
+    server = HttpServer(app, host="127.0.0.1", port=0)
+    await server.start()
     size = sum(len(cloud.given.servers) for cloud in map(clouds.port, clouds.domains()))
     hosts = sum(len(cloud.given.hosts) for cloud in map(clouds.port, clouds.domains()))
     console.print(
-        f"{hosts} hosts, {size} servers, {speed:g} simulated seconds a second; console at http://127.0.0.1:{port}/"
+        f"{hosts} hosts, {size} servers, {speed:g} simulated seconds a second; console at {server.url}/"
     )
     try:
         headers = {"Authorization": f"Bearer {key}"}
-        base = f"http://127.0.0.1:{port}"
-        async with httpx2.AsyncClient(base_url=base, headers=headers, timeout=60.0) as http:
+        async with httpx2.AsyncClient(base_url=server.url, headers=headers, timeout=60.0) as http:
             acts = await Story(http, console).play()
         simulated = {name: clouds.port(name) for name in clouds.domains()}
         verdicts = await Witness(simulated, database, installed_referee()).judge(settled=False)
@@ -90,34 +90,11 @@ async def _play(
         console.print(f"[red]{error}")
         acts, verdicts = [], ()
     finally:
-        server.should_exit = True
         await installation.stop(drain_s=5.0)
+        await server.stop()
+        blocking.close()
         await database.close()
     return acts, verdicts
-
-
-async def _serve(installation: Installation) -> tuple[uvicorn.Server, int]:
-    """The api's own app on a free port of loopback."""
-    config = uvicorn.Config(
-        installation.app, host="127.0.0.1", port=0, log_config=None, timeout_graceful_shutdown=1, lifespan="on"
-    )
-    server = _Server(config)
-    task = asyncio.create_task(server.serve(), name="http")
-    for _ in range(500):
-        if server.started:
-            return server, int(server.servers[0].sockets[0].getsockname()[1])
-        if task.done():
-            task.result()
-        await asyncio.sleep(0.02)
-    raise StoryError("the HTTP server did not start within 10 s")
-
-
-class _Server(uvicorn.Server):
-    """Leaves the signals alone: Ctrl-C ends the demonstration, not only its HTTP server."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
 
 
 def _print(console: Console, acts: list[Act], verdicts: tuple[Verdict, ...]) -> None:

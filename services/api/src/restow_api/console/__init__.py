@@ -1,5 +1,5 @@
 """The web console: pages made on the server, which work without JavaScript."""
 
-from restow_api.console.routes import router
+from restow_api.console.routes import problem_page, router
 
-__all__ = ["router"]
+__all__ = ["problem_page", "router"]

@@ -4,7 +4,8 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request, Response
 
-from restow.cloud.snapshot import CloudDocument, dump_cloud
+from restow.cloud.documents import CloudDocument
+from restow.cloud.snapshot import dump_cloud
 from restow_api.access import Door, GuardedRoute
 from restow_api.http import answer, problems, read_optional_body
 from restow_api.models import Collection, HostRead, MaintenanceOrder, MaintenanceRead, ServerRead

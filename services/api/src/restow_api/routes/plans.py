@@ -78,9 +78,9 @@ async def plan(front: Door, id: Name) -> Response:
 )  # fmt: skip
 async def graph(front: Door, id: Name, format: Annotated[Literal["json", "dot", "svg"], Query()] = "json") -> Response:
     """The graph of steps: which waits for which, and why."""
+    made = await _made(front, id)
     from restow.render import to_dot, to_json, to_svg  # drawing is loaded when somebody looks
 
-    made = await _made(front, id)
     match format:
         case "dot":
             return Response(to_dot(made), headers={"Content-Type": "text/vnd.graphviz"})

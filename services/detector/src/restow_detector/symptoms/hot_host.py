@@ -19,7 +19,10 @@ class HotHost:
         }
         unknown = []
         for host in view.cloud.hosts:
-            if not view.is_well(host):
+            if host.name in view.silenced:
+                continue
+            if not view.is_well(host):  # what its load is says little now
+                yield Sight(host.name, Level.UNKNOWN, limits.hot_for_s, (host.name,), "")
                 continue
             if host.name in reported:  # the source has waited for as long as it thinks right
                 said = f"{reported[host.name]} says {host.name} is hot"

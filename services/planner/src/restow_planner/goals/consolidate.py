@@ -1,15 +1,14 @@
 """Consolidate: as many whole hosts as possible are freed; pure.
 
 The cheapest host to empty is tried first; its servers go to hosts that are in use, tightly packed, never above
-the utilisation allowed. Where best fit ends, CP-SAT repacks a few hosts at a time into one less. A bound by counting says
-how far from the best the answer can be.
+the utilisation allowed. Where best fit ends, CP-SAT repacks a few hosts at a time into one less. A bound by
+counting says how far from the best the answer can be.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from restow.cloud.model import Cloud
 from restow.messages.plan import Action, Outcome
 from restow.messages.request import ConsolidateRequest
 from restow_planner.goals.names import Names
@@ -28,7 +27,7 @@ DEPTH = 1
 class Consolidate:
     request = ConsolidateRequest
 
-    def check(self, cloud: Cloud, request: ConsolidateRequest, names: Names, at: str) -> None:
+    def check(self, request: ConsolidateRequest, names: Names, at: str) -> None:
         pass
 
     def pursue(self, work: Work, request: ConsolidateRequest) -> Verdict:
@@ -85,13 +84,8 @@ class _Packing:
 
     def _may_be_freed(self, host: int) -> bool:
         board = self.work.board
-        state = self.work.problem.cloud.hosts[host]
-        alive = state.state == "up" and not state.forced_down and state.power != "off"
-        return bool(board.on[host]) and alive and all(self._may_leave(one) for one in board.on[host])
-
-    def _may_leave(self, server: int) -> bool:
-        """Unlike one that makes room, a server that came from an emptied host may go on."""
-        return self.work.movable(server)
+        alive = host not in self.work.problem.down
+        return bool(board.on[host]) and alive and all(self.work.movable(one) for one in board.on[host])
 
     def _candidates(self) -> list[int]:
         problem, board = self.work.problem, self.work.board
@@ -139,7 +133,7 @@ class _Packing:
             if not board.open[host] or not self._may_be_freed(host):
                 continue
             near = self._neighbours(host)
-            servers = [one for one in board.on[host]]
+            servers = sorted(board.on[host])
             free = [one for other in near for one in board.on[other] if work.movable(one)]
             board.close([host])
             seconds = min(REPACK_S, work.deadline.left() * 0.5)
@@ -171,7 +165,7 @@ class _Packing:
         problem, board = self.work.problem, self.work.board
         keep = {host for host, servers in enumerate(board.on) if servers and not self._could_ever_be_freed(host)}
         use = np.array([problem.demand[list(servers)].sum(axis=0) for servers in board.on]).T
-        room = np.maximum(capacity, use)
+        room = np.where(board.open, np.maximum(capacity, use), use)
         kept = sorted(keep)
         usable = [host for host, servers in enumerate(board.on) if host not in keep and (servers or board.open[host])]
         best = len(keep)
@@ -187,6 +181,6 @@ class _Packing:
         return best
 
     def _could_ever_be_freed(self, host: int) -> bool:
-        state = self.work.problem.cloud.hosts[host]
-        alive = state.state == "up" and not state.forced_down and state.power != "off"
-        return alive and not any(one in self.work.board.pinned for one in self.work.board.on[host])
+        return host not in self.work.problem.down and not any(
+            one in self.work.board.pinned for one in self.work.board.on[host]
+        )

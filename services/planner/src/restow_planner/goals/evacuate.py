@@ -1,6 +1,5 @@
 """Evacuate: no server is left on these hosts, and they take none in; pure."""
 
-from restow.cloud.model import Cloud
 from restow.messages.plan import Action
 from restow.messages.request import EvacuateRequest
 from restow_planner.goals.leave import leave
@@ -11,7 +10,7 @@ from restow_planner.goals.work import Verdict, Work
 class Evacuate:
     request = EvacuateRequest
 
-    def check(self, cloud: Cloud, request: EvacuateRequest, names: Names, at: str) -> None:
+    def check(self, request: EvacuateRequest, names: Names, at: str) -> None:
         names.hosts(request.hosts, f"{at}hosts")
 
     def pursue(self, work: Work, request: EvacuateRequest) -> Verdict:
@@ -19,7 +18,7 @@ class Evacuate:
         servers = [one for host in hosts for one in work.board.on[host]]
         size = work.problem.size
         order = sorted(servers, key=lambda one: (-size[one], one))
-        verdict = leave(work, hosts, order, "its host is being emptied", may_stop=True)
+        verdict = leave(work, hosts, order, "its host is being emptied")
         if order:
             enabled = [host for host in hosts if work.problem.cloud.hosts[host].enabled]
             work.host_steps_first(Action.DISABLE_HOST, enabled)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from restow.messages.plan import Outcome
-from restow_planner.goals.obstacles import limit_blocker, obstacle, pinned, too_much_in_all
+from restow_planner.goals.obstacles import limit_blocker, obstacle, pinned, stranded, too_much_in_all
 from restow_planner.goals.work import Verdict, Work
 from restow_planner.solvers.repack import repack
 
@@ -22,8 +22,8 @@ CP_SAT_START_S = 0.5
 """With less time than this left, CP-SAT is not even loaded."""
 
 
-def leave(work: Work, hosts: Sequence[int], order: Sequence[int], why: str, *, may_stop: bool) -> Verdict:
-    """Take the servers of `order` off `hosts`, in this order of urgency. `may_stop`: a cold move is no objection."""
+def leave(work: Work, hosts: Sequence[int], order: Sequence[int], why: str) -> Verdict:
+    """Take the servers of `order` off `hosts`, in this order of urgency; a cold move is no objection here."""
     board = work.board
     work.close(hosts)
     going: list[int] = []
@@ -31,14 +31,17 @@ def leave(work: Work, hosts: Sequence[int], order: Sequence[int], why: str, *, m
         if server in board.pinned:
             work.blockers.append(pinned(work, server))
             work.stay(server, board.pinned[server][1])
+        elif work.stranded(server) and server not in work.dead:
+            work.blockers.append(stranded(work, server))
+            work.stay(server, "its host is down")
         else:
             going.append(server)
     board.leaving.update(going)
     earlier = set(board.moved)
     left = _place_each(work, going)
     proven = False
-    if left and may_stop:
-        left, proven = _place_together(work, hosts, left)
+    if left:
+        left, proven = _place_together(work, left)
     if left:
         total = too_much_in_all(work, left)
         for server, rule in left.items():
@@ -86,9 +89,7 @@ def _place_each(work: Work, going: Sequence[int]) -> dict[int, str | None]:
     return left
 
 
-def _place_together(
-    work: Work, hosts: Sequence[int], left: dict[int, str | None]
-) -> tuple[dict[int, str | None], bool]:
+def _place_together(work: Work, left: dict[int, str | None]) -> tuple[dict[int, str | None], bool]:
     """One more try for those without a place, re-placing others as well; and whether the rest is proven hopeless."""
     board, problem = work.board, work.problem
     must = [one for one, rule in left.items() if rule is None and board.may_stand(one).any()]

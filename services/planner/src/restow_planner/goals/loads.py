@@ -29,8 +29,8 @@ class Measure:
     def load(self, board: Board) -> Floats:
         at = np.array(board.at, dtype=np.int64)
         placed = at >= 0
-        load = self.base + np.bincount(at[placed], weights=self.part[placed], minlength=len(self.base))
-        return load
+        on = np.bincount(at[placed], weights=self.part[placed], minlength=len(self.base)).astype(np.float64)
+        return self.base + on
 
     def share(self, board: Board) -> Floats:
         return self.load(board) / self.room

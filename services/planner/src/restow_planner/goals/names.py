@@ -1,6 +1,6 @@
 """Checks the names in a request against the cloud, so that a typo is told with what was meant; pure."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 
 from restow.cloud.model import Cloud
@@ -33,6 +33,11 @@ class Names:
     def resources_or_loads(self, names: Iterable[str], field: str) -> None:
         """A claimed resource, or a load that is measured somewhere; cpu_cores is always known."""
         self._all(names, [*self.cloud.resources, *sorted(self.loads())], "a resource or a load of this cloud", field)
+
+    def positive(self, amounts: Mapping[str, int], field: str) -> None:
+        for name, amount in amounts.items():
+            if amount <= 0:
+                self.errors.append(FieldError(f"{field}.{name}", amount, "a number above 0"))
 
     def loads(self) -> frozenset[str]:
         if self._loads is None:

@@ -90,6 +90,13 @@ def pinned(work: Work, server: int) -> Blocker:
     return _blocker(work, server, rule, f"{work.label(server)} stays: {why}", relaxation)
 
 
+def stranded(work: Work, server: int) -> Blocker:
+    """It stands on a host that is down, and the goal is not to recover it."""
+    host = work.host(int(work.problem.start[server]))
+    why = f"{work.label(server)} cannot be migrated off {host}, which is down"
+    return _blocker(work, server, "host state", why, f"ask for goal recover of {host}, or bring it up")
+
+
 def limit_blocker(work: Work, server: int, rule: str) -> Blocker:
     why = f"moving {work.label(server)} would exceed {rule}"
     return _blocker(work, server, rule, why, f"raise {rule}")

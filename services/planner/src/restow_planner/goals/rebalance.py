@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from restow.cloud.model import Cloud
 from restow.messages.plan import Blocker, Outcome
 from restow.messages.request import RebalanceRequest
 from restow_planner.goals.loads import Measure, measure
@@ -31,7 +30,7 @@ ROUNDS_MAX = 10_000
 class Rebalance:
     request = RebalanceRequest
 
-    def check(self, cloud: Cloud, request: RebalanceRequest, names: Names, at: str) -> None:
+    def check(self, request: RebalanceRequest, names: Names, at: str) -> None:
         names.hosts(request.hosts, f"{at}hosts")
         names.resources_or_loads(request.resources, f"{at}resources")
 
@@ -101,7 +100,9 @@ class _Evening:
             words = f"the peak {self.by.name} share goes from {before:.0%} to {after:.0%}, the mean is {mean:.0%}"
             return Verdict(Outcome.PLAN, words, after, mean)
         if all(self._stuck(host) for host in still):
-            return Verdict(Outcome.IMPOSSIBLE, "proven: no server of the hot hosts may stand anywhere else", after, mean)
+            return Verdict(
+                Outcome.IMPOSSIBLE, "proven: no server of the hot hosts may stand anywhere else", after, mean
+            )
         return Verdict(Outcome.UNDECIDED, "no move or swap was found that pays for itself", after, mean)
 
     def _stuck(self, host: int) -> bool:

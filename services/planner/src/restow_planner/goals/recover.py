@@ -4,7 +4,6 @@ The hosts are fenced before anything is rebuilt. Servers that are alive may be m
 lose their place to one that is not.
 """
 
-from restow.cloud.model import Cloud
 from restow.messages.plan import Action
 from restow.messages.request import RecoverRequest
 from restow_planner.goals.leave import leave
@@ -15,7 +14,7 @@ from restow_planner.goals.work import Verdict, Work
 class Recover:
     request = RecoverRequest
 
-    def check(self, cloud: Cloud, request: RecoverRequest, names: Names, at: str) -> None:
+    def check(self, request: RecoverRequest, names: Names, at: str) -> None:
         names.hosts(request.hosts, f"{at}hosts")
 
     def pursue(self, work: Work, request: RecoverRequest) -> Verdict:
@@ -26,10 +25,8 @@ class Recover:
         order = sorted(servers, key=lambda one: (-priority[one], -problem.size[one], one))
         work.dead.update(one for one in servers if problem.start[one] in hosts)
         work.urgent += order
-        verdict = leave(work, hosts, order, "its host has failed", may_stop=True)
+        verdict = leave(work, hosts, order, "its host has failed")
         if order:
             work.host_steps_first(Action.DISABLE_HOST, hosts)
             work.host_steps_first(Action.FENCE, hosts)
         return verdict
-
-

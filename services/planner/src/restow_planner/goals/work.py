@@ -71,9 +71,13 @@ class Work:
         board = self.board
         if server in board.pinned or self.problem.cold[server]:
             return False
-        if server in self.dead and board.at[server] == self.problem.start[server]:
+        if board.at[server] == self.problem.start[server] and (server in self.dead or self.stranded(server)):
             return False  # what runs nowhere cannot be migrated
         return server not in board.moved or server in board.leaving
+
+    def stranded(self, server: int) -> bool:
+        """Whether the server began on a host that is down: it can be rebuilt elsewhere, not migrated."""
+        return int(self.problem.start[server]) in self.problem.down
 
     def room(self) -> Room:
         return Room(self.board, self.deadline.over, self.movable)

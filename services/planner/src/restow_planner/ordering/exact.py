@@ -102,12 +102,7 @@ class _Grid:
         self.goal: Placement = tuple(number[goal] for goal in goals if goal is not None)
         self.memory = [world.memory(server) for server in servers]
         self.open: list[list[int]] = [
-            [
-                number[host]
-                for host in self.hosts
-                if world.forbidden(server, host) is None
-            ]
-            for server in servers
+            [number[host] for host in self.hosts if world.forbidden(server, host) is None] for server in servers
         ]
         self.special = [server in world.groups_of or server in world.at_most_of for server in servers]
         resources = sorted({name for name, _ in world.capacities})
@@ -162,11 +157,7 @@ class _Grid:
         return state
 
     def stuck(self, placement: Placement) -> tuple[ServerId, ...]:
-        return tuple(
-            server
-            for server, at, goal in zip(self.servers, placement, self.goal, strict=True)
-            if at != goal
-        )
+        return tuple(server for server, at, goal in zip(self.servers, placement, self.goal, strict=True) if at != goal)
 
     def hops(self, came: Mapping[Placement, tuple[Placement, int, int]], end: Placement) -> tuple[Hop, ...]:
         found = []

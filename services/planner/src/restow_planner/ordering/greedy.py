@@ -54,7 +54,9 @@ class Greedy:
         source = self.state.place(server)
         waited_for = self._wanted.get(source, 0) if source is not None else 0
         noise = self.chance.random() * 4 if self.chance else 0.0
-        heapq.heappush(self._ready, (self.rank.get(server, len(self.rank)), noise - waited_for, next(self._order), server))
+        heapq.heappush(
+            self._ready, (self.rank.get(server, len(self.rank)), noise - waited_for, next(self._order), server)
+        )
 
     def _move_what_fits(self) -> None:
         while self._ready:
@@ -124,7 +126,9 @@ class Greedy:
         single = [
             (self._price(one), one)
             for one in blockers
-            if all(dict(self.state.world.weights(one, host_of(self.state.place(one)))).get(c, 0) >= n for c, n in lacking)
+            if all(
+                dict(self.state.world.weights(one, host_of(self.state.place(one)))).get(c, 0) >= n for c, n in lacking
+            )
         ]
         for price, one in sorted(single, key=lambda item: (item[0], str(item[1])))[:20]:
             host = self._parking_place(self.state, one, not_on=target)

@@ -73,7 +73,9 @@ def sequence(
         state.go(hop.server, hop.target)
     for server in sorted(starts, key=lambda one: rank.get(one, len(rank))):
         if not state.fits(server, starts[server]):
-            return Impossible((server,), f"{starts[server]} has no room for it even when every other server is on its target")
+            return Impossible(
+                (server,), f"{starts[server]} has no room for it even when every other server is on its target"
+            )
         state.go(server, starts[server])
     return Sequenced(tuple(state.hops), answer.optimal)
 
@@ -179,7 +181,10 @@ def _shorter(world: World, hops: tuple[Hop, ...] | None) -> tuple[Hop, ...] | No
                 trials = [rest[:at] + rest[at + 1 :]]
             else:
                 direct = Hop(first.server, first.source, second.target)
-                trials = [rest[:at] + (direct,) + rest[at + 1 :], hops[:index] + (direct,) + hops[index + 1 : later] + hops[later + 1 :]]
+                trials = [
+                    (*rest[:at], direct, *rest[at + 1 :]),
+                    (*hops[:index], direct, *hops[index + 1 : later], *hops[later + 1 :]),
+                ]
             kept = next((one for one in trials if holds(world, list(one))), None)
             if kept is not None:
                 hops, index = kept, 0
@@ -198,11 +203,11 @@ def _around(
     if memory is not None:
         by_room = sorted(
             (host.name for host in world.cloud.hosts if host.name not in world.closed),
-            key=lambda name: -(world.counters[memory + world.host_index[name]].limit - state.load[memory + world.host_index[name]]),
+            key=lambda name: (
+                -(world.counters[memory + world.host_index[name]].limit - state.load[memory + world.host_index[name]])
+            ),
         )
         for name in by_room[:WIDE_HOSTS]:
             near.setdefault(name, None)
-    bystanders = sorted(
-        (one for one in everyone if one not in moves and state.place(one) in near), key=world.memory
-    )
+    bystanders = sorted((one for one in everyone if one not in moves and state.place(one) in near), key=world.memory)
     return [*moves, *bystanders[: max(0, WIDE_SERVERS - len(moves))]], list(near)

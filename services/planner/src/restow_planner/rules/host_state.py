@@ -23,7 +23,9 @@ class HostStateRule:
             for name in where.get(server.id, ()):
                 host = hosts.get(name)
                 if name != server.host and (host is None or not host.takes_servers):
-                    yield Violation("host state", server.id, 1, f"{server.id} arrives on {name}, which takes nothing in")
+                    yield Violation(
+                        "host state", server.id, 1, f"{server.id} arrives on {name}, which takes nothing in"
+                    )
 
 
 def _why_closed(host: Host) -> str | None:

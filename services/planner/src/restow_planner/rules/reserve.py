@@ -27,7 +27,9 @@ class ReserveRule:
                         yield Capacity(f"reserve {index}", resource, capacity, soft=spec.soft)
 
     def violations(self, cloud: Cloud, where: Occupancy) -> Iterable[Violation]:
-        hard = [(index, spec) for index, spec in enumerate(cloud.rules) if isinstance(spec, Reserve) and spec.soft is None]
+        hard = [
+            (index, spec) for index, spec in enumerate(cloud.rules) if isinstance(spec, Reserve) and spec.soft is None
+        ]
         used = claims(cloud, where) if hard else {}
         for index, spec in hard:
             for name in dict.fromkeys(spec.hosts):

@@ -5,8 +5,10 @@ All hot questions are answered for all hosts at once on plain arrays.
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from restow_planner.problem import Bools, Floats, Ints, Problem, Tally
 
@@ -115,7 +117,7 @@ class Board:
         for index in problem.at_most_of.get(server, ()):
             tally = problem.at_most[index]
             if tally.soft is None:
-                found = self.counts[index][tally.unit] < tally.number
+                found: Bools = self.counts[index][tally.unit] < tally.number
                 if here >= 0:
                     found |= tally.unit == tally.unit[here]
                 mask = found if mask is None else mask & found
@@ -158,18 +160,18 @@ class Board:
             tally = problem.at_most[index]
             if tally.soft is not None:
                 over = (self.counts[index][tally.unit] >= tally.number) * tally.soft
-                total = over if total is None else total + over
+                total = _sum(total, over)
         for index in problem.spreads_of.get(server, ()):
             tally = problem.spreads[index]
             if tally.soft is not None and (self.spread[index] > 0).sum() < tally.number:
                 stale = (self.spread[index][tally.unit] > 0) * tally.soft
-                total = stale if total is None else total + stale
+                total = _sum(total, stale)
         for index in problem.together_of.get(server, ()):
             group = problem.soft_together[index]
             labels = {int(group.label[self.at[one]]) for one in group.members if self.at[one] >= 0 and one != server}
             if labels:
                 apart = ~np.isin(group.label, sorted(labels)) * group.price
-                total = apart if total is None else total + apart
+                total = _sum(total, apart)
         for resource, capacity, price in problem.soft_capacity:
             amount = int(problem.demand[server, resource])
             if amount:
@@ -177,7 +179,7 @@ class Board:
                 over = np.clip(short, 0, amount) * price
                 if here >= 0:
                     over[here] = 0.0
-                total = over if total is None else total + over
+                total = _sum(total, over)
         return total
 
     def best(self, server: int, mask: Bools) -> int:
@@ -201,6 +203,10 @@ class Board:
 
     def mark(self) -> int:
         return len(self._log)
+
+    def since(self, mark: int) -> list[int]:
+        """The servers that were put somewhere since the mark, in order."""
+        return sorted({server for server, _ in self._log[mark:]})
 
     def undo(self, mark: int) -> None:
         """Back to how it was at the mark."""
@@ -235,6 +241,10 @@ class Board:
             self.moved.discard(server)
         else:
             self.moved.add(server)
+
+
+def _sum(total: Floats | None, more: NDArray[Any]) -> Floats:
+    return more.astype(np.float64) if total is None else total + more
 
 
 def _shift(counts: Ints, tally: Tally, old: int, new: int) -> None:

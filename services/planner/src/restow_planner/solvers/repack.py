@@ -137,10 +137,8 @@ class _Model:
         for index, host in self.count:
             coming.setdefault(host, []).append(index)
         for host, indices in coming.items():
-            at_start = problem.demand[problem.start == host].sum(axis=0)
-            bound = np.maximum(problem.capacity[:, host], at_start)
-            staying = [one for one in board.on[host] if one not in self.free]
-            room = bound - (problem.demand[staying].sum(axis=0) if staying else 0)
+            leaving = [one for one in board.on[host] if one in self.free]
+            room = np.maximum(board.free[:, host], 0) + problem.demand[leaving].sum(axis=0)  # never worse than now
             for resource in range(problem.demand.shape[1]):
                 terms = [
                     (int(problem.demand[self.groups[index].members[0], resource]), self.count[index, host])

@@ -71,11 +71,12 @@ class Room:
         board = self.board
         size = board.problem.size
         level = min(DEPTH_MAX - depth, len(SETS_TRIED) - 1) if depth <= DEPTH_MAX else 0
-        tried = 0
-        for host, out in self._choices(server, path, among, HOSTS_TRIED[level]):
-            tried += 1
-            if tried > SETS_TRIED[level] or self.nodes > NODES_MAX or self.late():
-                return False
+        best: tuple[float, list[tuple[int, int]]] | None = None
+        for host, out, price in self._choices(server, path, among, HOSTS_TRIED[level])[: SETS_TRIED[level]]:
+            if self.nodes > NODES_MAX or self.late():
+                break
+            if best is not None and price >= best[0]:
+                continue  # pushing these out alone costs as much
             mark = board.mark()
             for one in out:
                 board.put(one, NOWHERE)
@@ -83,14 +84,25 @@ class Room:
                 board.put(server, host)
                 here = path | {host}
                 if all(self._place(one, here, depth - 1, among) for one in sorted(out, key=lambda o: (-size[o], o))):
-                    return True
+                    touched = board.since(mark)
+                    total = float(board.problem.cost[touched].sum() - board.problem.cost[server])
+                    if best is None or total < best[0]:
+                        best = (total, [(one, board.at[one]) for one in touched])
             board.undo(mark)
-        return False
+            if best is not None and depth < DEPTH_MAX:
+                break  # deep in a chain the first way is good enough
+        if best is None:
+            return False
+        for one, _ in best[1]:
+            board.put(one, NOWHERE)
+        for one, host in best[1]:
+            board.put(one, host)
+        return True
 
     def _choices(
         self, server: int, path: set[int], among: Bools | None, hosts_max: int
-    ) -> list[tuple[int, tuple[int, ...]]]:
-        """Hosts with the servers to push out there, the cheapest first."""
+    ) -> list[tuple[int, tuple[int, ...], float]]:
+        """Hosts with the servers to push out there and the price of that, the most promising first."""
         board, problem = self.board, self.board.problem
         mask = board.may_stand(server).copy()
         if among is not None:
@@ -105,14 +117,14 @@ class Room:
         short = np.maximum(problem.demand[server][:, None] - board.free[:, hosts], 0)
         nearest = hosts[np.argsort(problem.weight @ short, kind="stable")[:hosts_max]]
         known: dict[tuple[int, ...], bool] = {}
-        found: list[tuple[float, int, tuple[int, ...]]] = []
+        found: list[tuple[float, int, tuple[int, ...], float]] = []
         for host in nearest.tolist():
             for out in self._sets_to_push(server, host):
                 price = float(problem.cost[list(out)].sum())
                 unfit = sum(not self._fits_now(one, host, known) for one in out)
-                found.append((price * (1.0 + UNFIT_PENALTY * unfit), host, out))
+                found.append((price * (1.0 + UNFIT_PENALTY * unfit), host, out, price))
         found.sort()
-        return [(host, out) for _, host, out in found]
+        return [(host, out, price) for _, host, out, price in found]
 
     def _fits_now(self, server: int, host: int, known: dict[tuple[int, ...], bool]) -> bool:
         problem = self.board.problem
@@ -130,21 +142,25 @@ class Room:
         board, problem = self.board, self.board.problem
         need = np.maximum(problem.demand[server] - board.free[:, host], 0)
         must = self._rivals(server, host)
-        if must is None:
-            return []
-        smaller = problem.size[server] if need.any() else np.inf  # what leaves is smaller: so chains end
-        candidates = [
-            one
-            for one in board.on[host]
-            if one not in must and problem.size[one] < smaller and self.movable(one) and self._useful(one, need)
-        ]
-        if any(not self.movable(one) for one in must):
+        if must is None or any(not self.movable(one) for one in must):
             return []
         need = np.maximum(need - problem.demand[list(must)].sum(axis=0), 0) if must else need
         if not need.any():
             return [tuple(sorted(must))] if must else []
+        return self.sets_freeing(host, need, size_max=float(problem.size[server]), must=must)
+
+    def sets_freeing(
+        self, host: int, need: Ints, *, size_max: float = np.inf, must: frozenset[int] = frozenset()
+    ) -> list[tuple[int, ...]]:
+        """Sets that give `need` (R,) back on this host; all in them smaller than `size_max`, so that chains end."""
+        board, problem = self.board, self.board.problem
+        candidates = [
+            one
+            for one in board.on[host]
+            if one not in must and problem.size[one] < size_max and self.movable(one) and self._useful(one, need)
+        ]
         candidates.sort(key=lambda one: (problem.cost[one], one))
-        sets: dict[tuple[int, ...], None] = {}
+        sets: dict[tuple[int, ...], None] = {}  # in the order found, each once
         enough = [one for one in candidates if (problem.demand[one] >= need).all()]
         for one in enough[:2]:
             sets[one,] = None

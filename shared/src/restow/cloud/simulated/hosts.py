@@ -61,8 +61,7 @@ def inject(world: World, kind: str, name: HostName) -> None:
         case _ if kind in (HANG, NETWORK_LOSS):
             moves.interrupt(world, host)  # its guests live on, unseen
         case _ if kind == HOT:
-            cores = host.base.physical.get("cpu_cores", float(host.base.capacity.get("vcpu", 0)))
-            world.hot_cores[name] = round(world.options.hot_share * cores, 3)
+            _heat(world, host)
         case _:
             assert kind == AGENT_DOWN
     _settle(world, host)
@@ -75,7 +74,7 @@ def clear_faults(world: World, name: HostName | None = None) -> None:
             continue
         dead = host.faults != {HOT} and (bool(host.faults & {CRASH, HANG}) or not host.powered)
         host.faults.clear()
-        world.hot_cores.pop(host.name, None)
+        _cool(world, host)
         if dead:
             _guests_die(world, host)
             host.powered, host.power_wanted, host.booted = True, True, False
@@ -93,6 +92,28 @@ def heartbeats(world: World, silent: dict[str, tuple[Heartbeat, ...]]) -> tuple[
         else:
             found.extend(_word(world, source, host) for host in world.hosts.values())
     return tuple(found)
+
+
+def _heat(world: World, host: HostNow) -> None:
+    """Its servers work harder, wherever they go then; what they cannot burn is burnt beside them."""
+    wanted = world.options.hot_share * host.base.physical.get("cpu_cores", float(host.base.capacity.get("vcpu", 0)))
+    servers = [one for one in world.records_on(host.name) if host.name in world.ledger.guests.get(one.id, ())]
+    busy = sum(one.base.load.get("cpu_cores", 0.0) for one in servers)
+    idle = sum(max(0.0, one.base.demand.get("vcpu", 0) - one.base.load.get("cpu_cores", 0.0)) for one in servers)
+    share = min(1.0, max(0.0, wanted - busy) / idle) if idle > 0 else 0.0
+    world.heated[host.name] = tuple(one.id for one in servers)
+    for server in servers:
+        world.heat[server.id] = share
+        world.touch(server)
+    world.hot_cores[host.name] = max(0.0, wanted - busy - share * idle)
+
+
+def _cool(world: World, host: HostNow) -> None:
+    world.hot_cores.pop(host.name, None)
+    for name in world.heated.pop(host.name, ()):
+        world.heat.pop(name, None)
+        if name in world.servers:
+            world.touch(world.servers[name])
 
 
 def _word(world: World, source: str, host: HostNow) -> Heartbeat:

@@ -1,6 +1,6 @@
 """Load curves: a day's wave and noise around each server's own load, as a function of time alone; pure."""
 
-from math import pi, sin
+from math import inf, pi, sin
 
 from restow.cloud.model import Server
 from restow.cloud.simulated.options import SimulationOptions, chance
@@ -12,25 +12,29 @@ _MASK = 2**64 - 1
 class LoadCurve:
     """The load of one server at any time. Where the server tells no cpu load there is no curve."""
 
-    __slots__ = ("_base", "_cores_max", "_options", "_other", "_phase", "_salt")
+    __slots__ = ("_base", "_cores_max", "_none", "_options", "_other", "_phase", "_salt")
 
     def __init__(self, server: Server, *, seed: int, options: SimulationOptions) -> None:
         self._base = server.load.get("cpu_cores")
         self._other = {name: value for name, value in server.load.items() if name != "cpu_cores"}
-        self._cores_max = float(server.demand.get("vcpu", 0)) or float("inf")
+        self._none = dict.fromkeys(server.load, 0.0)
+        self._cores_max = float(server.demand.get("vcpu", 0)) or inf
         self._options = options
         own = chance(seed, "load", server.id)
         # People work at the same hours: phases differ by a quarter of a day at most.
         self._phase = own * pi / 2
         self._salt = int(own * 2**63)
 
-    def at(self, slot: int, *, running: bool) -> dict[str, float]:
-        """The load in this slot, counted in load periods since 1970."""
+    def at(self, slot: int, *, running: bool, heat: float = 0.0) -> dict[str, float]:
+        """The load in this slot, counted in load periods since 1970. `heat`: the share of its idle cores on top."""
+        if not running:
+            return self._none
         if self._base is None:
             return self._other
-        if not running:
-            return {"cpu_cores": 0.0, **self._other}
-        return {"cpu_cores": self._cores(slot), **self._other}
+        cores = self._cores(slot)
+        if heat and self._cores_max < inf:
+            cores = round(cores + heat * (self._cores_max - cores), 4)
+        return {"cpu_cores": cores, **self._other}
 
     def _cores(self, slot: int) -> float:
         assert self._base is not None

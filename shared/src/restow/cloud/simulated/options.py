@@ -33,7 +33,7 @@ class SimulationOptions:
     load_period_s: float = 60.0  # load is sampled this often, as a metrics agent does
     load_daily: float = 0.3  # amplitude of the day, as a share of the server's own load
     load_noise: float = 0.15
-    hot_share: float = 0.7  # what a hot host burns on top, as a share of its physical cores
+    hot_share: float = 0.95  # how busy a hot host gets, as a share of its physical cores
 
     def __post_init__(self) -> None:
         assert self.live_migrations_per_source_max > 0

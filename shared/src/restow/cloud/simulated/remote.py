@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from typing import Any
-from urllib.parse import quote
 
 import httpx2
 
@@ -10,7 +9,7 @@ from restow.cloud.model import Cloud, Host, Power, Resource, Server
 from restow.cloud.port import Heartbeat, Migration
 from restow.cloud.simulated.cloud import Call
 from restow.cloud.simulated.ledger import Broken, Held
-from restow.cloud.simulated.wire import METHODS, error_of
+from restow.cloud.simulated.wire import METHODS, cloud_of, error_of
 from restow.cloud.snapshot import server_document
 from restow.errors import LostAnswerError, NotFoundError, RestowError, TransientError
 from restow.ids import DomainName, HostName, ServerId
@@ -103,7 +102,7 @@ class RemoteCloud:
         await self.call("inject", kind=kind, host=host)
 
     async def clear_faults(self, host: HostName | None = None) -> None:
-        await self.call("clear_faults", name=host)
+        await self.call("clear_faults", host=host)
 
     async def truth(self) -> dict[ServerId, frozenset[HostName]]:
         found: dict[ServerId, frozenset[HostName]] = await self.call("truth")
@@ -131,7 +130,7 @@ class RemoteCloud:
         """One call over the wire. Whether an action was taken is in doubt once it was sent."""
         known = METHODS[method]
         try:
-            answer = await self._http.post(f"/v1/domains/{quote(self._domain, safe='')}/{method}", json=arguments)
+            answer = await self._http.post(f"/v1/methods/{method}", params={"domain": self._domain}, json=arguments)
         except _NOT_SENT as error:
             raise TransientError(f"the simulated cloud is not reachable: {error}") from error
         except httpx2.HTTPError as error:
@@ -217,6 +216,8 @@ class RemoteClouds:
 
 def _result(method: str, answer: httpx2.Response, *, acts: bool) -> Any:
     try:
+        if method == "read" and answer.is_success:
+            return cloud_of(answer.content)
         document = answer.json()
         if "error" in document:
             raise error_of(document["error"])

@@ -1,7 +1,7 @@
 """The simulated cloud for several processes: its port, its faults and its witness over HTTP on a trusted network.
 
-    POST /v1/domains/DOMAIN/METHOD   arguments as a JSON object; answers {"result": ...} or {"error": {...}}
-    GET  /v1/domains                 {"domains": [...]}
+    POST /v1/methods/METHOD?domain=NAME   arguments as a JSON object; answers {"result": ...} or {"error": {...}}
+    GET  /v1/domains                      {"domains": [...]}
     GET  /livez
 
 It knows no callers and no roles: it is a test bed, never a door to a real cloud.
@@ -18,8 +18,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from restow.cloud.model import Cloud
 from restow.cloud.simulated.cloud import SimulatedCloud, SimulatedClouds
-from restow.cloud.simulated.wire import METHODS, error_document, plain
+from restow.cloud.simulated.wire import METHODS, cloud_answer, error_document, plain
 from restow.cloud.snapshot import read_server
 from restow.errors import BadInputError, FieldError, NotFoundError, RestowError
 from restow.ids import DomainName
@@ -40,26 +41,34 @@ def app(clouds: SimulatedClouds) -> Starlette:
 
     async def call(request: Request) -> Response:
         try:
-            cloud = clouds.port(DomainName(request.path_params["domain"]))
+            cloud = clouds.port(DomainName(request.query_params.get("domain", "")))
             answer = await _call(cloud, request.path_params["method"], await _arguments(request))
         except RestowError as error:
             return JSONResponse({"error": error_document(error)}, status_code=400)
+        if isinstance(answer, Cloud):
+            return Response(cloud_answer(answer), media_type="application/json")
         return JSONResponse({"result": plain(answer)})
 
     return Starlette(
         routes=[
             Route("/livez", livez),
             Route("/v1/domains", domains),
-            Route("/v1/domains/{domain}/{method}", call, methods=["POST"]),
+            Route("/v1/methods/{method}", call, methods=["POST"]),
         ]
     )
 
 
 async def serve(clouds: SimulatedClouds, *, host: str = "127.0.0.1", port: int) -> None:
-    """Serve until cancelled."""
-    config = uvicorn.Config(app(clouds), host=host, port=port, log_config=None, access_log=False, lifespan="off")
+    """Serve until cancelled, or until the process is asked to end."""
     log.info("the simulated cloud listens", host=host, port=port, domains=list(clouds.domains()))
-    await uvicorn.Server(config).serve()
+    await server_of(clouds, host=host, port=port).serve()
+
+
+def server_of(clouds: SimulatedClouds, *, host: str, port: int) -> uvicorn.Server:
+    config = uvicorn.Config(
+        app(clouds), host=host, port=port, log_config=None, access_log=False, lifespan="off", ws="none"
+    )
+    return uvicorn.Server(config)
 
 
 async def _arguments(request: Request) -> dict[str, Any]:

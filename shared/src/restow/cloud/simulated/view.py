@@ -97,7 +97,7 @@ class View:
             project=base.project,
             state=server.state,
             demand=base.demand,
-            load=server.curve.at(self._slot, running=running),
+            load=server.curve.at(self._slot, running=running, heat=world.heat.get(base.id, 0.0)),
             dirty_mib_s=base.dirty_mib_s,
             zone=base.zone,
             requires=base.requires,

@@ -155,7 +155,9 @@ class World:
         self.groups_of: dict[ServerId, list[Group]] = {}
         self.stubborn: set[ServerId] = set()  # their copying never converges
         self.doomed: dict[ServerId, tuple[str, bool]] = {}  # reason, and whether the server ends in error
-        self.hot_cores: dict[HostName, float] = {}
+        self.hot_cores: dict[HostName, float] = {}  # what a hot host burns beside its servers
+        self.heat: dict[ServerId, float] = {}  # the share of its idle cores that a server of a hot host burns
+        self.heated: dict[HostName, tuple[ServerId, ...]] = {}
         self.changed_servers: set[ServerId] = set()
         self.changed_hosts: set[HostName] = set()
         self.version = 0  # grows with every change that a reader can see

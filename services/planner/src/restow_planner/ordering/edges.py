@@ -1,0 +1,149 @@
+"""From a list of hops to a graph in which any interleaving keeps every rule; pure.
+
+The edge rule. Given a list that is valid one by one, arrival j on a counter waits for the shortest prefix of
+the departures from it, in list order, such that load at the start + all arrivals up to j - those departures
+is within the limit. Proof: at any moment let k be the latest-listed arrival that has started. All of k's
+departures have ended, and the arrivals that have started are among those up to k, so the load is at most the
+one bounded in k's rule. Members of a group that counters do not cover move one at a time, in list order: then
+every state of the group is one that the list itself passes through.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from restow.ids import HostName, ServerId
+from restow.messages.plan import Action
+from restow_planner.ordering.state import Hop
+from restow_planner.ordering.world import World
+from restow_planner.rules.units import unit_of
+
+Waits = dict[int, str]
+"""What a step waits for: number of the earlier step -> because."""
+HostStep = tuple[Action, HostName]
+
+
+def edges(world: World, first: Sequence[HostStep], hops: Sequence[Hop], last: Sequence[HostStep]) -> tuple[Waits, ...]:
+    """What each step waits for; steps are numbered `first`, then `hops`, then `last`."""
+    waits: list[Waits] = [{} for _ in range(len(first) + len(hops) + len(last))]
+    _host_steps_first(world, first, hops, waits)
+    offset = len(first)
+    _same_server(hops, waits, offset)
+    _counters(world, hops, waits, offset)
+    for index in sorted({group for hop in hops for group in world.groups_of.get(hop.server, ())}):
+        _group(world, index, hops, waits, offset)
+    _host_steps_last(hops, last, waits, offset)
+    return _reduced(waits)
+
+
+def _host_steps_first(world: World, first: Sequence[HostStep], hops: Sequence[Hop], waits: list[Waits]) -> None:
+    of_host: dict[HostName, list[int]] = {}
+    for number, (action, host) in enumerate(first):
+        for before in of_host.setdefault(host, []):
+            waits[number][before] = f"{host} takes nothing in before it is dealt with"
+        if action in (Action.DISABLE_HOST, Action.FENCE):
+            of_host[host].append(number)
+    for number, hop in enumerate(hops, start=len(first)):
+        for before in of_host.get(hop.source, ()) if hop.source is not None else ():
+            waits[number][before] = (
+                f"{hop.source} must be proven dead and fenced before its servers run elsewhere"
+                if first[before][0] is Action.FENCE
+                else f"{hop.source} must take nothing in before its servers leave it"
+            )
+
+
+def _same_server(hops: Sequence[Hop], waits: list[Waits], offset: int) -> None:
+    previous: dict[ServerId, int] = {}
+    for number, hop in enumerate(hops, start=offset):
+        if hop.server in previous:
+            waits[number][previous[hop.server]] = f"{hop.server} must have come to {hop.source} first"
+        previous[hop.server] = number
+
+
+def _counters(world: World, hops: Sequence[Hop], waits: list[Waits], offset: int) -> None:
+    arrived: dict[int, int] = {}
+    left: dict[int, list[tuple[int, int]]] = {}  # step, amount given back
+    for number, hop in enumerate(hops, start=offset):
+        for counter, amount in world.arrivals(hop.server, hop.source, hop.target):
+            arrived[counter] = arrived.get(counter, 0) + amount
+            what = world.counters[counter]
+            lack = world.load[counter] + arrived[counter] - what.limit
+            for before, freed in left.get(counter, ()):
+                if lack <= 0:
+                    break
+                waits[number].setdefault(
+                    before, _because(what.rule, what.of, what.subject, lack, hops[before - offset])
+                )
+                lack -= freed
+            assert lack <= 0, f"the list overfills {what.subject} at step {number}"
+        for counter, amount in world.departures(hop.server, hop.source, hop.target):
+            left.setdefault(counter, []).append((number, amount))
+
+
+def _because(rule: str, of: str | None, subject: str, lack: int, freeing: Hop) -> str:
+    if of is not None:
+        return f"{subject} lacks {lack} {of} until {freeing.server} has left it"
+    return f"{rule}: {subject} holds as many of these servers as it may until {freeing.server} has left it"
+
+
+def _group(world: World, index: int, hops: Sequence[Hop], waits: list[Waits], offset: int) -> None:
+    group = world.groups[index]
+    members = set(group.servers)
+    own = [(number, hop) for number, hop in enumerate(hops, start=offset) if hop.server in members]
+    hosts = world.cloud.host_by_name
+    if group.over is None:
+        held = {
+            host for hop in own for host in (hop.source, hop.target) if host is not None and host not in world.dead
+        } | {
+            host
+            for member in members
+            if member in world.cloud.server_by_id
+            and (host := world.start(member)) is not None
+            and host not in world.dead
+        }
+        if any(held <= one for one in group.sets):
+            return
+    else:
+        over = group.over
+        moved = {hop.server for _, hop in own}
+        settled = {
+            unit_of(hosts[host], over)
+            for member in members - moved
+            if member in world.cloud.server_by_id and (host := world.start(member)) in hosts and host is not None
+        }
+        if len(settled) >= group.at_least:
+            return
+        own = [
+            (number, hop)
+            for number, hop in own
+            if hop.source is None
+            or hop.target is None
+            or unit_of(hosts[hop.source], over) != unit_of(hosts[hop.target], over)
+        ]
+    for (before, _), (number, _) in zip(own, own[1:], strict=False):
+        waits[number].setdefault(before, f"{group.rule}: its servers move one at a time")
+
+
+def _host_steps_last(hops: Sequence[Hop], last: Sequence[HostStep], waits: list[Waits], offset: int) -> None:
+    base = offset + len(hops)
+    earlier: dict[HostName, list[int]] = {}
+    for number, (_, host) in enumerate(last, start=base):
+        for before, hop in enumerate(hops, start=offset):
+            if hop.source == host:
+                waits[number][before] = f"{hop.server} must have left {host} first"
+        for before in earlier.setdefault(host, []):
+            waits[number][before] = f"{host} must be dealt with in this order"
+        earlier[host].append(number)
+
+
+def _reduced(waits: Sequence[Mapping[int, str]]) -> tuple[Waits, ...]:
+    """Without the edges that other edges imply; ancestors are sets of bits."""
+    ancestors: list[int] = []
+    kept: list[Waits] = []
+    for mine in waits:
+        seen, needed = 0, {}
+        for before in sorted(mine, reverse=True):
+            if not seen >> before & 1:
+                needed[before] = mine[before]
+                seen |= ancestors[before] | 1 << before
+        ancestors.append(seen)
+        kept.append(dict(sorted(needed.items())))
+    return tuple(kept)

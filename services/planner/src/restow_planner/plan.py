@@ -1,0 +1,235 @@
+"""From a cloud and a request to a checked plan: decide, order, judge; pure.
+
+A plan that the referee refuses is never published: the answer is then `undecided`, with the finding as its reason.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from restow.cloud.model import Cloud
+from restow.cloud.snapshot import dump_cloud, read_host
+from restow.database.documents import digest_of
+from restow.errors import BadInputError, FieldError
+from restow.ids import HostName, ServerId
+from restow.messages.plan import HOST_ACTIONS, MOVES, Action, Blocker, Outcome, Plan, Purpose, Step
+from restow.messages.request import AnyRequest, Changes, ReachRequest
+from restow.render import wave_of
+from restow import __version__
+from restow_planner.decision import Decision, decide
+from restow_planner.ordering import Impossible, Ordered, Undecided, order
+from restow_planner.referee import check
+from restow_planner.referee.steps import requests
+from restow_planner.rules import hard_primitives
+
+ENGINE = f"restow-planner {__version__}"
+DECISIONS_MAX = 4  # how often another placement is asked for when one cannot be ordered
+DECIDE_SHARE = 0.6  # of the time that is left; the rest is for ordering and judging
+STAYS_MAX = 200
+
+
+def plan_for(
+    cloud: Cloud, request: AnyRequest, *, plan_id: str, seconds: float | None = None, engine: str = ENGINE
+) -> Plan:
+    """The answer to a request, whatever it is; `seconds` defaults to the request's time limit.
+
+    Raises BadInputError where the request names what the cloud does not have. `solve_s` is left to the caller,
+    who has a clock.
+    """
+    seconds = request.limits.time_limit_s if seconds is None else min(seconds, request.limits.time_limit_s)
+    unreachable: frozenset[tuple[ServerId, HostName]] = frozenset()
+    primitives = hard_primitives(cloud)
+    draft = _Draft(cloud, request, plan_id, engine)
+    failed: tuple[Decision, Impossible | Undecided] | None = None
+    for attempt in range(DECISIONS_MAX):
+        share = seconds * DECIDE_SHARE / 2**attempt
+        decision = decide(cloud, request, seconds=share, unreachable=unreachable)
+        if decision.outcome is not Outcome.PLAN:
+            if failed is not None:
+                break  # only because the pairs that could not be ordered are left out
+            return draft.without_steps(decision, decision.outcome, decision.why_outcome)
+        decision = replace(decision, pinned=_pins(request))
+        ordering = order(
+            cloud, decision, primitives, limits=request.limits, seconds=share / 2, seed=request.seed
+        )
+        if isinstance(ordering, Ordered):
+            return draft.checked(decision, ordering)
+        failed = failed or (decision, ordering)
+        new = {(one, host) for one in ordering.stuck if (host := decision.targets.get(one)) is not None}
+        if isinstance(request, ReachRequest) or not new - unreachable:
+            break
+        unreachable |= new
+    assert failed is not None
+    return _not_ordered(draft, *failed, seconds=seconds)
+
+
+def _not_ordered(draft: "_Draft", decision: Decision, ordering: Impossible | Undecided, *, seconds: float) -> Plan:
+    """No way to any placement that was tried: what can be done without those who are stuck, or the reason."""
+    request = draft.request
+    blockers = tuple(_blocker(one, decision, ordering) for one in ordering.stuck)
+    if isinstance(request, ReachRequest):
+        impossible = isinstance(ordering, Impossible)
+        outcome = Outcome.IMPOSSIBLE if impossible else Outcome.UNDECIDED
+        why = f"the placement cannot be reached: {ordering.why}" if impossible else ordering.why
+        return draft.without_steps(replace(decision, blockers=(*decision.blockers, *blockers)), outcome, why)
+    stuck = set(ordering.stuck)
+    for _ in range(DECISIONS_MAX):
+        part = {server: target for server, target in decision.targets.items() if server not in stuck}
+        if not part:
+            break
+        emptied = {draft.cloud.server_by_id[one].host for one in stuck}
+        rest = replace(
+            decision, targets=part, blockers=(*decision.blockers, *blockers),
+            host_steps_last=tuple(pair for pair in decision.host_steps_last if pair[1] not in emptied),
+            gap=None, objective=None, bound=None,
+        )  # fmt: skip
+        again = order(
+            draft.cloud, rest, hard_primitives(draft.cloud), limits=request.limits, seconds=seconds / 8,
+            seed=request.seed,
+        )  # fmt: skip
+        if isinstance(again, Ordered):
+            return draft.checked(rest, again)
+        if not set(again.stuck) - stuck:
+            break
+        blockers += tuple(_blocker(one, decision, again) for one in again.stuck if one not in stuck)
+        stuck |= set(again.stuck)
+    why = f"placements were found, but no safe order of moves to any of them: {ordering.why}"
+    return draft.without_steps(replace(decision, blockers=(*decision.blockers, *blockers)), Outcome.UNDECIDED, why)
+
+
+def _blocker(server: ServerId, decision: Decision, ordering: Impossible | Undecided) -> Blocker:
+    target = decision.targets.get(server)
+    return Blocker(
+        server=server,
+        rule="order",
+        why=f"{server} cannot get to {target}: {ordering.why}" if target else f"{server}: {ordering.why}",
+        relaxation="add room on any host that may take it in for a while, or shelve a server",
+    )
+
+
+def _pins(request: AnyRequest) -> frozenset[ServerId]:
+    """What a person said must not be touched. Targets that a goal holds on to may still be parked and return."""
+    return frozenset(ServerId(name) for one in requests(request) for name in one.pin)
+
+
+class _Draft:
+    """What every answer to one request has in common."""
+
+    def __init__(self, cloud: Cloud, request: AnyRequest, plan_id: str, engine: str) -> None:
+        self.cloud, self.request, self._id, self._engine = cloud, request, plan_id, engine
+        self._snapshot = digest_of(dump_cloud(cloud))
+
+    def without_steps(self, decision: Decision, outcome: Outcome, why: str) -> Plan:
+        blockers = decision.blockers
+        if outcome is Outcome.IMPOSSIBLE and not blockers:
+            blockers = (Blocker(server=None, rule="goal", why=why, relaxation="ask for less, or add hosts"),)
+        return self._plan(
+            decision, outcome=outcome, why=why, blockers=blockers, after=decision.before,
+            objective=decision.objective if outcome is Outcome.NOTHING_TO_DO else None,
+            bound=decision.bound if outcome is Outcome.NOTHING_TO_DO else None,
+            gap=decision.gap if outcome is Outcome.NOTHING_TO_DO else None,
+        )  # fmt: skip
+
+    def checked(self, decision: Decision, ordered: Ordered) -> Plan:
+        steps = ordered.steps
+        plan = self._plan(
+            decision, outcome=Outcome.PLAN, why=decision.why_outcome, blockers=decision.blockers, after=decision.after,
+            steps=steps, objective=decision.objective, bound=decision.bound, gap=decision.gap,
+            makespan=max((step.end_s for step in steps), default=0.0),
+        )  # fmt: skip
+        plan = plan.model_copy(
+            update={"emptied_hosts": self._emptied(plan), "metadata": self._numbers(plan, optimal=ordered.optimal)}
+        )
+        findings = check(self.cloud, plan)
+        if findings:
+            why = f"the plan that was found was refused by the check: {findings[0]}"
+            return self.without_steps(decision, Outcome.UNDECIDED, why)
+        return plan
+
+    def _plan(
+        self, decision: Decision, *, outcome: Outcome, why: str, blockers: tuple[Blocker, ...],
+        after: Mapping[str, float], objective: float | None, bound: float | None, gap: float | None,
+        steps: tuple[Step, ...] = (), makespan: float = 0.0,
+    ) -> Plan:  # fmt: skip
+        return Plan(
+            id=self._id, outcome=outcome, why=why, request=self.request, domain=self.cloud.domain,
+            snapshot=self._snapshot, seed=self.request.seed, engine=self._engine, steps=steps, blockers=blockers,
+            before=dict(decision.before), after=dict(after), objective=objective, bound=bound, gap=gap,
+            makespan_s=makespan, moved_mib=sum(step.moved_mib for step in steps),
+            not_modelled=self._not_modelled(decision, steps),
+            stays=dict(list(decision.stays.items())[:STAYS_MAX]),
+        )  # fmt: skip
+
+    def _not_modelled(self, decision: Decision, steps: tuple[Step, ...]) -> tuple[str, ...]:
+        known = self.cloud.server_by_id
+        moved = {step.server: step.action for step in steps if step.action in MOVES and step.server is not None}
+        found = ["changes of load and of claims while the plan runs", *decision.not_modelled]
+        blind = sum(1 for one in moved if known[ServerId(one)].dirty_mib_s is None)
+        if blind and not any(note.startswith("dirty rate") for note in found):
+            found.append(f"dirty rate of {blind} servers")
+        ends = {name for step in steps for name in (step.source, step.target) if name is not None}
+        slow = sum(1 for name in ends if self.cloud.host_by_name[HostName(name)].link_mbps is None)
+        if slow:
+            found.append(f"link bandwidth of {slow} hosts (taken as 10,000 Mbit/s)")
+        if Action.EVACUATE in moved.values():
+            found.append("whether the disks of rebuilt servers are on shared storage")
+        if Action.COLD_MIGRATE in moved.values():
+            found.append("size of the disks that cold migrations copy")
+        return tuple(dict.fromkeys(found))
+
+    def _emptied(self, plan: Plan) -> tuple[str, ...]:
+        """Hosts that had servers and have none at the end."""
+        at = {server.id: server.host for server in self.cloud.servers}
+        for step in plan.steps:
+            if step.server is not None and step.action is not Action.STOP:
+                at[ServerId(step.server)] = None if step.target is None else HostName(step.target)
+        full = {host for host in at.values() if host is not None}
+        return tuple(name for name, servers in self.cloud.servers_on.items() if servers and name not in full)
+
+    def _numbers(self, plan: Plan, *, optimal: bool) -> dict[str, object]:
+        known = self.cloud.server_by_id
+        moves = [step for step in plan.steps if step.action in MOVES]
+        waves = wave_of(plan)
+        return {
+            "moves": len(moves),
+            "parkings": sum(1 for step in moves if step.purpose is Purpose.PARKING),
+            "longest_chain": max(waves.values(), default=-1) + 1,
+            "serial_s": round(sum(step.end_s - step.start_s for step in plan.steps), 3),
+            "hosts_touched": len(
+                {name for s in plan.steps for name in (s.source, s.target, s.host) if name is not None}
+            ),
+            "projects_touched": len({known[ServerId(s.server)].project for s in moves if s.server is not None}),
+            "host_steps": sum(1 for step in plan.steps if step.action in HOST_ACTIONS),
+            "least_memory_moved": optimal,
+        }
+
+
+def changed(cloud: Cloud, changes: Changes | None) -> Cloud:
+    """The cloud as a what-if wants it. Raises BadInputError for hosts that are unknown, in use or there already."""
+    if changes is None:
+        return cloud
+    errors = []
+    hosts = list(cloud.hosts)
+    for index, name in enumerate(changes.remove_hosts):
+        if name not in cloud.host_by_name:
+            errors.append(FieldError(f"changes.remove_hosts.{index}", name, "a host of the snapshot"))
+        elif cloud.servers_on[HostName(name)]:
+            errors.append(FieldError(f"changes.remove_hosts.{index}", name, "a host without servers"))
+    hosts = [host for host in hosts if host.name not in changes.remove_hosts]
+    for index, document in enumerate(changes.add_hosts):
+        try:
+            host = read_host(document, resources=cloud.resources, what="changes")
+        except BadInputError as error:
+            errors += [FieldError(f"changes.add_hosts.{index}.{e.field}", e.value, e.expected) for e in error.errors]
+            continue
+        if any(other.name == host.name for other in hosts):
+            errors.append(FieldError(f"changes.add_hosts.{index}.name", host.name, "a new name"))
+        hosts.append(host)
+    if errors:
+        raise BadInputError("changes", tuple(errors))
+    if changes.head_room:
+        kept = 1.0 - changes.head_room
+        hosts = [
+            replace(host, capacity={name: int(amount * kept) for name, amount in host.capacity.items()})
+            for host in hosts
+        ]
+    return replace(cloud, hosts=tuple(hosts))

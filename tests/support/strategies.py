@@ -1,0 +1,240 @@
+"""Small random clouds that are legal by construction and in which every kind of rule occurs and can bind.
+
+A placement is built first; the rules are then read off it, as tight as it allows. So no rule is broken at the start,
+and many a move would break one.
+"""
+
+from collections.abc import Sequence
+from random import Random
+
+from hypothesis import strategies as st
+
+from restow.cloud.model import (
+    Allow,
+    Among,
+    AtMostPer,
+    Ban,
+    Cloud,
+    Group,
+    GroupPolicy,
+    Host,
+    HostState,
+    Move,
+    Power,
+    Reserve,
+    RuleSpec,
+    Server,
+    ServerState,
+    SpreadOver,
+    Survive,
+    TogetherIn,
+    Unit,
+)
+from restow.ids import HostName, ServerId
+from support.builders import a_cloud
+
+RESOURCES = ("vcpu", "memory_mib", "disk_gib")
+FLAVORS = ((1, 1024, 10), (2, 2048, 10), (2, 4096, 20), (4, 8192, 40))
+UNITS: tuple[Unit, ...] = ("host", "rack", "zone")
+
+
+def random_legal_cloud(
+    seed: int, *, hosts: tuple[int, int] = (3, 12), servers: tuple[int, int] = (5, 60), rules: bool = True
+) -> Cloud:
+    """A cloud of 3 to 12 hosts and 5 to 60 servers, up to 90 % full, the same for the same seed."""
+    return _Maker(Random(seed)).cloud(hosts=hosts, servers=servers, rules=rules)
+
+
+def legal_clouds(**bounds: tuple[int, int]) -> st.SearchStrategy[Cloud]:
+    """The same for hypothesis; a failing example is told by its seed."""
+    return st.integers(0, 2**32 - 1).map(lambda seed: random_legal_cloud(seed, **bounds))
+
+
+class _Maker:
+    def __init__(self, random: Random) -> None:
+        self._random = random
+
+    def cloud(self, *, hosts: tuple[int, int], servers: tuple[int, int], rules: bool) -> Cloud:
+        random = self._random
+        made = self._hosts(random.randint(*hosts))
+        placed = self._servers(made, random.randint(*servers), share=random.uniform(0.3, 0.9))
+        groups, chosen = (self._groups(placed), self._rules(made, placed)) if rules else ((), ())
+        return a_cloud(made, placed, groups=groups, rules=chosen, resources=RESOURCES)
+
+    def _hosts(self, count: int) -> list[Host]:
+        random = self._random
+        zones = random.randint(1, min(3, count))
+        racks = random.randint(zones, min(count, zones * 2))
+        made = []
+        for index in range(count):
+            rack = index % racks
+            big = random.random() < 0.3
+            cores = 16 if big else 8
+            trait = random.choice((frozenset(), frozenset({"CUSTOM_SSD"}), frozenset({"CUSTOM_SSD", "CUSTOM_NIC"})))
+            made.append(
+                Host(
+                    name=HostName(f"h{index}"),
+                    zone=f"z{rack % zones}",
+                    rack=f"r{rack}",
+                    traits=trait,
+                    aggregates=("ssd",) if "CUSTOM_SSD" in trait else (),
+                    capacity={"vcpu": cores * 2, "memory_mib": cores * 4096, "disk_gib": cores * 40},
+                    physical={"cpu_cores": float(cores), "memory_mib": cores * 4096.0},
+                    link_mbps=random.choice((1_000, 10_000)),
+                    power=Power.ON,
+                    **self._state(index),
+                )
+            )
+        return made
+
+    def _state(self, index: int) -> dict[str, object]:
+        """Now and then a host that takes nothing in; never the first two, so that there is somewhere to go."""
+        if index < 2 or self._random.random() > 0.12:
+            return {}
+        return self._random.choice(
+            ({"enabled": False}, {"maintenance": True}, {"state": HostState.DOWN}, {"forced_down": True})
+        )
+
+    def _servers(self, hosts: Sequence[Host], count: int, *, share: float) -> list[Server]:
+        random = self._random
+        free = [{resource: int(amount * share) for resource, amount in host.capacity.items()} for host in hosts]
+        placed: list[Server] = []
+        for number in range(count):
+            demand = dict(zip(RESOURCES, random.choice(FLAVORS), strict=True))
+            fitting = [
+                index
+                for index, left in enumerate(free)
+                if all(left[resource] >= amount for resource, amount in demand.items())
+            ]
+            if not fitting:
+                continue
+            index = random.choice(fitting)
+            for resource, amount in demand.items():
+                free[index][resource] -= amount
+            placed.append(self._server(number, hosts[index], demand))
+        return placed
+
+    def _server(self, number: int, host: Host, demand: dict[str, int]) -> Server:
+        random = self._random
+        absent = sorted({"CUSTOM_SSD", "CUSTOM_NIC"} - host.traits)
+        present = sorted(host.traits)
+        state = ServerState.STOPPED if random.random() < 0.05 else ServerState.ACTIVE
+        return Server(
+            id=ServerId(f"s{number}"),
+            name=f"server-{number}",
+            host=host.name,
+            project=f"p{number % 4}",
+            state=state,
+            demand=demand,
+            load={"cpu_cores": round(random.uniform(0.0, 0.8) * demand["vcpu"], 2)},
+            dirty_mib_s=round(random.uniform(0, 40), 1),
+            zone=host.zone if random.random() < 0.1 else None,
+            requires=frozenset(random.sample(present, 1)) if present and random.random() < 0.1 else frozenset(),
+            forbids=frozenset(random.sample(absent, 1)) if absent and random.random() < 0.1 else frozenset(),
+            move=random.choices((Move.LIVE, Move.COLD, Move.NONE), weights=(88, 7, 5))[0],
+            priority=random.choice((0, 10, 100)),
+            locked=random.random() < 0.03,
+        )
+
+    def _groups(self, servers: Sequence[Server]) -> list[Group]:
+        """A server is in one group at most, as in Nova."""
+        random = self._random
+        left = list(servers)
+        random.shuffle(left)
+        groups: list[Group] = []
+        for number, policy in enumerate(random.choices(tuple(GroupPolicy), k=random.randint(0, 4))):
+            members = left[: random.randint(2, 5)]
+            if policy is GroupPolicy.AFFINITY:
+                members = [server for server in members if server.host == members[0].host]
+            if len(members) < 2:
+                continue
+            left = [server for server in left if server not in members]
+            most = 1
+            if policy is GroupPolicy.ANTI_AFFINITY:
+                most = max(sum(one.host == server.host for one in members) for server in members)
+            groups.append(Group(f"g{number}", policy, tuple(server.id for server in members), max_per_host=most))
+        return groups
+
+    def _rules(self, hosts: Sequence[Host], servers: Sequence[Server]) -> list[RuleSpec]:
+        if not servers:
+            return []
+        count = self._random.randint(0, 6)
+        kinds = self._random.choices(
+            (self._allow, self._ban, self._spread, self._at_most, self._together, self._among, self._reserve), k=count
+        )
+        found = [rule for kind in kinds if (rule := kind(hosts, servers)) is not None]
+        if self._random.random() < 0.15:
+            found.append(Survive(1, "host", soft=1.0))
+        return found
+
+    def _some(self, servers: Sequence[Server]) -> list[Server]:
+        return self._random.sample(list(servers), min(len(servers), self._random.randint(1, 5)))
+
+    def _hosts_of(self, servers: Sequence[Server]) -> set[HostName]:
+        return {server.host for server in servers if server.host is not None}
+
+    def _soft(self) -> float | None:
+        return 2.0 if self._random.random() < 0.2 else None
+
+    def _allow(self, hosts: Sequence[Host], servers: Sequence[Server]) -> RuleSpec:
+        chosen = self._some(servers)
+        wanted = self._hosts_of(chosen) | {self._random.choice(hosts).name}
+        return Allow(_ids(chosen), _names(hosts, wanted), self._soft())
+
+    def _ban(self, hosts: Sequence[Host], servers: Sequence[Server]) -> RuleSpec | None:
+        chosen = self._some(servers)
+        others = [host.name for host in hosts if host.name not in self._hosts_of(chosen)]
+        if not others:
+            return None
+        banned = self._random.sample(others, self._random.randint(1, len(others)))
+        return Ban(_ids(chosen), _names(hosts, set(banned)), self._soft())
+
+    def _spread(self, hosts: Sequence[Host], servers: Sequence[Server]) -> RuleSpec:
+        chosen, unit = self._some(servers), self._random.choice(UNITS)
+        return SpreadOver(_ids(chosen), unit, len(_units(hosts, chosen, unit)), self._soft())
+
+    def _at_most(self, hosts: Sequence[Host], servers: Sequence[Server]) -> RuleSpec:
+        chosen, unit = self._some(servers), self._random.choice(UNITS)
+        return AtMostPer(_ids(chosen), unit, max(_units(hosts, chosen, unit).values()), self._soft())
+
+    def _together(self, hosts: Sequence[Host], servers: Sequence[Server]) -> RuleSpec:
+        unit, first = self._random.choice(UNITS), self._random.choice(list(servers))
+        place = next(iter(_units(hosts, [first], unit)))
+        near = [server for server in servers if place in _units(hosts, [server], unit)]
+        return TogetherIn(_ids(self._some(near)), unit, self._soft())
+
+    def _among(self, hosts: Sequence[Host], servers: Sequence[Server]) -> RuleSpec:
+        chosen = self._some(servers)
+        here = self._hosts_of(chosen) | {self._random.choice(hosts).name}
+        others = {host.name for host in hosts} - here
+        sets = [_names(hosts, here)] + ([_names(hosts, others)] if others else [])
+        return Among(_ids(chosen), tuple(sets), self._soft())
+
+    def _reserve(self, hosts: Sequence[Host], servers: Sequence[Server]) -> RuleSpec:
+        host = self._random.choice(hosts)
+        keep = {}
+        for resource in ("vcpu", "memory_mib"):
+            used = sum(server.demand[resource] for server in servers if server.host == host.name)
+            keep[resource] = int((host.capacity[resource] - used) * self._random.choice((0.25, 0.5, 1.0)))
+        return Reserve((host.name,), keep, self._soft())
+
+
+def _ids(servers: Sequence[Server]) -> tuple[ServerId, ...]:
+    return tuple(server.id for server in servers)
+
+
+def _names(hosts: Sequence[Host], wanted: set[HostName]) -> tuple[HostName, ...]:
+    return tuple(host.name for host in hosts if host.name in wanted)
+
+
+def _units(hosts: Sequence[Host], servers: Sequence[Server], unit: Unit) -> dict[str, int]:
+    """How many of the servers stand in each unit that holds any."""
+    by_name = {host.name: host for host in hosts}
+    found: dict[str, int] = {}
+    for server in servers:
+        assert server.host is not None
+        host = by_name[server.host]
+        place = {"host": host.name, "rack": host.rack, "zone": host.zone}[unit]
+        assert place is not None
+        found[place] = found.get(place, 0) + 1
+    return found
