@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
+
 from support.front_door import a_front_door
 
 # a name that no host or server has is well-formed and still wrong: 422 names it and the closest

@@ -9,19 +9,19 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx2
+from sqlalchemy import select
+
 import restow_api.service
 from restow.cloud.model import Cloud
 from restow.cloud.port import FAULTS
-from restow.database.engine import Database
+from restow.database.engine import Database, event_of
 from restow.database.tables import EventRow, Row
-from restow.database.engine import event_of
 from restow.errors import NotFoundError
 from restow.ids import DomainName, HostName
 from restow.log.delivery import Delivery
 from restow.messages.events import Event, Message, effect_of, first_event
 from restow.runtime.service import Context, Service
 from restow_api import keys
-from sqlalchemy import select
 from support.builders import NOON, a_cloud, a_host, a_server
 
 T = TypeVar("T")

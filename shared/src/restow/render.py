@@ -104,11 +104,15 @@ def to_svg(plan: Plan) -> str:
     width = LEFT_PX + CHART_PX + RIGHT_PX
     height = TOP_PX + max(1, len(drawn)) * ROW_PX + 44
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
-        f'role="img" aria-label="{escape(_title(plan), quote=True)}">',
+        (
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
+            f'role="img" aria-label="{escape(_title(plan), quote=True)}">'
+        ),
         f"<style>{_STYLE}</style>",
-        '<defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="6" markerHeight="6" orient="auto">'
-        '<path d="M0,0 L8,4 L0,8 z" fill="#9aa5b1"/></marker></defs>',
+        (
+            '<defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="6" markerHeight="6" orient="auto">'
+            '<path d="M0,0 L8,4 L0,8 z" fill="#9aa5b1"/></marker></defs>'
+        ),
         f'<rect width="{width}" height="{height}" fill="#fff"/>',
         f'<text class="head" x="16" y="26">{escape(_title(plan))}</text>',
         f'<text class="dim" x="16" y="46">{escape(_short(plan.why or _numbers(plan), 150))}</text>',
@@ -155,10 +159,10 @@ def _bar(step: Step, index: int, scale: float) -> list[str]:
     tip = f"{step.id} {step.action.value} {_subject(step)}: {step.why}"
     tip += "".join(f"\nwaits for {edge.step}: {edge.because}" for edge in step.waits_for)
     return [
-        f'<g><title>{escape(tip)}</title>'
+        (f'<g><title>{escape(tip)}</title>'
         f'<text x="16" y="{y + 17}"><tspan font-weight="600">{escape(_short(step.id, 8))}</tspan> '
         f'{escape(_short(_words(step), 44))}</text>'
-        f'<rect x="{x:.1f}" y="{y + 5}" width="{wide:.1f}" height="{ROW_PX - 10}" rx="3" fill="{colour}"/></g>'
+        f'<rect x="{x:.1f}" y="{y + 5}" width="{wide:.1f}" height="{ROW_PX - 10}" rx="3" fill="{colour}"/></g>')
     ]  # fmt: skip
 
 

@@ -274,3 +274,49 @@ async def test_users_boot_and_delete_servers_behind_our_back():
     assert "new" not in cloud.truth()
     cloud.add_server(a_server("fits", on="h3", vcpu=16))
     assert cloud.violations() == ()
+
+
+async def test_an_outage_shorter_than_the_patience_of_nova_is_never_seen():
+    cloud, clock = world(service_down_time_s=60.0)
+    await cloud.inject("agent-down", "h1")
+    clock.forward(40)
+    await cloud.clear_faults("h1")
+    clock.forward(10)
+    await cloud.inject("agent-down", "h1")
+    clock.forward(15)  # 65 s after the first outage began, 15 s after the second
+    assert (await cloud.host("h1")).state is HostState.UP
+    clock.forward(46)
+    assert (await cloud.host("h1")).state is HostState.DOWN
+
+
+async def test_a_host_that_boots_while_its_servers_are_rebuilt_elsewhere_does_not_start_them():
+    cloud, clock = world(host_boot_s=5.0, evacuate_s=20.0)
+    await cloud.inject("host-crash", "h1")
+    await cloud.force_down("h1", down=True)
+    await cloud.evacuate("s1", to="h3", request_id="r")
+    await cloud.clear_faults("h1")
+    clock.forward(60)
+    assert cloud.truth()["s1"] == {"h3"}
+    assert cloud.violations() == ()
+    assert set(await cloud.allocations("s1")) == {"h3"}
+
+
+async def test_a_host_whose_network_returns_deletes_what_was_rebuilt_elsewhere():
+    cloud, clock = world()
+    await cloud.inject("network-loss", "h1")
+    clock.forward(61)
+    await cloud.evacuate("s1", to="h3", request_id="r")
+    clock.forward(60)
+    await cloud.clear_faults("h1")
+    assert cloud.truth()["s1"] == {"h3"}
+    assert (await cloud.host("h1")).state is HostState.UP
+
+
+async def test_a_host_that_was_switched_off_on_purpose_stays_off_when_faults_end():
+    cloud, clock = world([a_host("h1"), a_host("h2")], [a_server("s2", on="h2")])
+    await cloud.power("h1", on=False)
+    await cloud.inject("hot-host", "h1")
+    clock.forward(60)
+    await cloud.clear_faults()
+    clock.forward(200)
+    assert await cloud.power_state("h1") is Power.OFF

@@ -4,6 +4,7 @@ from restow.cloud.model import Move, ServerState
 from restow.cloud.port import MigrationStatus
 from restow.cloud.simulated import SimulatedCloud, SimulationOptions
 from restow.cloud.simulated.engine import MIB_PER_S_OF_MBPS
+from restow.cloud.simulated.ledger import Ledger
 from support.builders import a_cloud, a_host, a_server
 from support.clocks import ManualClock
 
@@ -165,3 +166,26 @@ async def test_what_did_not_change_is_the_same_object():
     assert after.server_by_id["s1"] is not before.server_by_id["s1"]
     assert after.server_by_id["s2"] is before.server_by_id["s2"]
     assert after.host_by_name["h3"] is before.host_by_name["h3"]
+
+
+async def test_two_migrations_out_of_one_host_share_its_link():
+    servers = [a_server(f"s{n}", on="h1", memory_mib=1000, dirty_mib_s=0.0) for n in (1, 2)]
+    cloud, clock = world([slow_host("h1"), a_host("h2"), a_host("h3")], servers, live_migrations_per_source_max=2)
+    await cloud.live_migrate("s1", to="h2", request_id="r1")
+    await cloud.live_migrate("s2", to="h3", request_id="r2")
+    assert await seconds_until_moved(cloud, clock, "s1") == pytest.approx(20, abs=0.5)
+    assert (await status(cloud, "s2")).ended
+
+
+def test_a_ledger_takes_the_same_claim_once_and_notes_what_is_too_much():
+    ledger = Ledger(("vcpu",), {"h1": {"vcpu": 3}})
+    for _ in range(2):
+        ledger.claim("a", "h1", {"vcpu": 2}, now=1.0)
+    assert ledger.used == {"h1": {"vcpu": 2}}
+    assert ledger.lacks("h1", {"vcpu": 2})
+    assert not ledger.lacks("h1", {"vcpu": 1})
+    ledger.claim("b", "h1", {"vcpu": 2}, now=2.0)
+    assert [(broken.kind, broken.at, broken.detail) for broken in ledger.broken] == [("capacity", 2.0, "4 of 3 vcpu")]
+    ledger.release("b", "h1", now=3.0)
+    ledger.release("b", "h1", now=3.0)
+    assert ledger.used == {"h1": {"vcpu": 2}}

@@ -4,10 +4,10 @@ import time
 from random import Random
 
 import numpy as np
+
 from restow_planner.problem import compile_problem
 from restow_planner.rules import all_primitives, all_violations, worse
 from restow_planner.solvers.board import Board
-
 from support.builders import a_cloud, a_host, a_server
 from support.strategies import random_legal_cloud
 

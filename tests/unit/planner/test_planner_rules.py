@@ -4,6 +4,7 @@ from itertools import product
 from random import Random
 
 import pytest
+
 from restow.cloud.model import (
     Allow,
     Among,
@@ -22,7 +23,6 @@ from restow_planner.primitives import Allowed, AtMost, Capacity, Closed, Fixed, 
 from restow_planner.rules import RULES, price_of
 from restow_planner.rules.base import Occupancy
 from restow_planner.rules.units import unit_of
-
 from support.builders import a_cloud, a_group, a_host, a_server
 
 
@@ -39,9 +39,7 @@ def keeps(cloud: Cloud, primitive: Primitive, where: Occupancy) -> bool:
         case Allowed():
             return all(host in primitive.hosts for one in primitive.servers for host in where[one])
         case Closed():
-            return all(
-                host == one.host for one in cloud.servers for host in where[one.id] if host in primitive.why
-            )
+            return all(host == one.host for one in cloud.servers for host in where[one.id] if host in primitive.why)
         case Fixed():
             return all(where[one] == home(cloud, one) for one in primitive.why)
         case AtMost():
@@ -166,8 +164,8 @@ def test_soft_groups_are_never_violated():
     cloud = with_rules(
         groups=[a_group("a", "soft-affinity", S), a_group("b", "soft-anti-affinity", S)],
     )
-    where = {one: ("h0",) for one in S}
-    assert not [one for one in RULES[6].violations(cloud, where)]
+    where = dict.fromkeys(S, ("h0",))
+    assert not list(RULES[6].violations(cloud, where))
     assert len([one for one in RULES[6].primitives(cloud) if price_of(one) is not None]) == 2
 
 

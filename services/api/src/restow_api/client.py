@@ -72,9 +72,9 @@ class Client:
             response = self._http.request(method, path, **options)
         except (httpx2.TransportError, httpx2.InvalidURL, httpx2.UnsupportedProtocol) as error:
             self._unreachable(error)
-        if response.is_success:
-            return response
-        refused(response)
+        if not response.is_success:
+            refused(response)
+        return response
 
     def get(self, path: str, **params: Any) -> Any:
         return self.call("GET", path, params=_given(params)).json()
@@ -119,7 +119,9 @@ def refused(response: httpx2.Response) -> NoReturn:
     """End with the reason that the server gave, field by field."""
     try:
         problem = response.json()
-        lines = [f"{one['field']}: got {one['value']!r}, expected {one['expected']}" for one in problem.get("errors") or ()]
+        lines = [
+            f"{one['field']}: got {one['value']!r}, expected {one['expected']}" for one in problem.get("errors") or ()
+        ]
         message = "\n".join(lines) or str(problem["detail"])
     except (ValueError, KeyError, TypeError, AttributeError):
         message = f"the server answered {response.status_code} {response.reason_phrase}"

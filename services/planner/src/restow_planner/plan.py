@@ -6,6 +6,7 @@ A plan that the referee refuses is never published: the answer is then `undecide
 from collections.abc import Mapping
 from dataclasses import replace
 
+from restow import __version__
 from restow.cloud.model import Cloud
 from restow.cloud.snapshot import dump_cloud, read_host
 from restow.database.documents import digest_of
@@ -14,7 +15,6 @@ from restow.ids import HostName, ServerId
 from restow.messages.plan import HOST_ACTIONS, MOVES, Action, Blocker, Outcome, Plan, Purpose, Step
 from restow.messages.request import AnyRequest, Changes, ReachRequest
 from restow.render import wave_of
-from restow import __version__
 from restow_planner.decision import Decision, decide
 from restow_planner.ordering import Impossible, Ordered, Undecided, order
 from restow_planner.referee import check
@@ -48,9 +48,7 @@ def plan_for(
                 break  # only because the pairs that could not be ordered are left out
             return draft.without_steps(decision, decision.outcome, decision.why_outcome)
         decision = replace(decision, pinned=_pins(request))
-        ordering = order(
-            cloud, decision, primitives, limits=request.limits, seconds=share / 2, seed=request.seed
-        )
+        ordering = order(cloud, decision, primitives, limits=request.limits, seconds=share / 2, seed=request.seed)
         if isinstance(ordering, Ordered):
             return draft.checked(decision, ordering)
         failed = failed or (decision, ordering)

@@ -24,6 +24,7 @@ GAIN_MIN = 0.005
 MOVE_BASE_MIB = 8_192.0
 """What any move costs, however small the server: so that few large moves beat many small ones."""
 SWAP_HOSTS = 16
+CHAINS_TRIED = 5
 ROUNDS_MAX = 10_000
 
 
@@ -97,7 +98,10 @@ class _Evening:
             why = f"{work.host(host)} stays at {share[host]:.0%} {self.by.name}: no further move pays for itself"
             work.blockers.append(Blocker(server=None, rule="rebalance", why=why, relaxation="allow more moves"))
         if len(board.moved) > moves_before:
-            words = f"the peak {self.by.name} share goes from {before:.0%} to {after:.0%}, the mean is {mean:.0%}"
+            words = (
+                f"{len(still)} hosts instead of {len(hot)} are too far above the mean {self.by.name} share of "
+                f"{mean:.0%}; the peak goes from {before:.0%} to {after:.0%}"
+            )
             return Verdict(Outcome.PLAN, words, after, mean)
         if all(self._stuck(host) for host in still):
             return Verdict(
@@ -115,7 +119,7 @@ class _Evening:
         for _ in range(ROUNDS_MAX):
             if load[host] / self.by.room[host] <= limit + 1e-9 or self.work.deadline.over():
                 return
-            if not (self._move(host, limit, load) or self._swap(host, limit, load)):
+            if not (self._move(host, limit, load) or self._swap(host, limit, load) or self._chain(host, limit, load)):
                 return
 
     def _move(self, host: int, limit: float, load: Floats) -> bool:
@@ -175,6 +179,25 @@ class _Evening:
         if best is None:
             return False
         return self._do([(best[1], best[3]), (best[2], host)], load)
+
+    def _chain(self, host: int, limit: float, load: Floats) -> bool:
+        """A move for which another server makes room first, where neither a move nor a swap helps."""
+        board, by, work = self.work.board, self.by, self.work
+        going = [one for one in board.on[host] if by.part[one] / by.room[host] >= GAIN_MIN and work.movable(one)]
+        going.sort(key=lambda one: (-float(by.part[one]), one))
+        before = load / by.room
+        for server in going[:CHAINS_TRIED]:
+            mark, earlier = board.mark(), set(board.moved)
+            if not work.room().place(server, depth=1):
+                continue
+            after = by.share(board)
+            higher = after > np.maximum(before, limit) + 1e-9
+            if not higher.any() and work.within_limits():
+                load[:] = by.load(board)
+                work.explain(sorted(board.moved - earlier), f"evens out {by.name}, relieving {work.host(host)}")
+                return True
+            board.undo(mark)
+        return False
 
     def _exchangeable(self, mine: int, theirs: int) -> bool:
         board = self.work.board

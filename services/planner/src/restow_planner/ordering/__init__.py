@@ -89,7 +89,7 @@ def _moves(cloud: Cloud, world: World, decision: Decision, hops: Sequence[Hop]) 
     for number, hop in enumerate(hops):
         server = cloud.server_by_id[hop.server]
         action = _action(world, decision, server, hop)
-        final = decision.targets[hop.server] if hop.server in decision.targets else server.host
+        final = decision.targets.get(hop.server, server.host)
         if hop.target != final:
             purpose, why = Purpose.PARKING, f"out of the way: {_waiting(hops, number)} needs its room on {hop.source}"
         elif hop.server in decision.targets:

@@ -9,6 +9,7 @@ every state of the group is one that the list itself passes through.
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 from restow.ids import HostName, ServerId
 from restow.messages.plan import Action
@@ -24,7 +25,7 @@ HostStep = tuple[Action, HostName]
 def edges(world: World, first: Sequence[HostStep], hops: Sequence[Hop], last: Sequence[HostStep]) -> tuple[Waits, ...]:
     """What each step waits for; steps are numbered `first`, then `hops`, then `last`."""
     waits: list[Waits] = [{} for _ in range(len(first) + len(hops) + len(last))]
-    _host_steps_first(world, first, hops, waits)
+    _host_steps_first(first, hops, waits)
     offset = len(first)
     _same_server(hops, waits, offset)
     _counters(world, hops, waits, offset)
@@ -34,7 +35,7 @@ def edges(world: World, first: Sequence[HostStep], hops: Sequence[Hop], last: Se
     return _reduced(waits)
 
 
-def _host_steps_first(world: World, first: Sequence[HostStep], hops: Sequence[Hop], waits: list[Waits]) -> None:
+def _host_steps_first(first: Sequence[HostStep], hops: Sequence[Hop], waits: list[Waits]) -> None:
     of_host: dict[HostName, list[int]] = {}
     for number, (action, host) in enumerate(first):
         for before in of_host.setdefault(host, []):
@@ -91,7 +92,7 @@ def _group(world: World, index: int, hops: Sequence[Hop], waits: list[Waits], of
     hosts = world.cloud.host_by_name
     if group.over is None:
         held = {
-            host for hop in own for host in (hop.source, hop.target) if host is not None and host not in world.dead
+            host for _, hop in own for host in (hop.source, hop.target) if host is not None and host not in world.dead
         } | {
             host
             for member in members
@@ -118,7 +119,7 @@ def _group(world: World, index: int, hops: Sequence[Hop], waits: list[Waits], of
             or hop.target is None
             or unit_of(hosts[hop.source], over) != unit_of(hosts[hop.target], over)
         ]
-    for (before, _), (number, _) in zip(own, own[1:], strict=False):
+    for (before, _), (number, _) in pairwise(own):
         waits[number].setdefault(before, f"{group.rule}: its servers move one at a time")
 
 

@@ -141,7 +141,8 @@ class Greedy:
     def _several(
         self, server: ServerId, target: HostName, blockers: list[ServerId]
     ) -> tuple[float, list[tuple[ServerId, HostName]]] | None:
-        trial, price, parkings = self.state.copy(), 0.0, []
+        trial, price = self.state.copy(), 0.0
+        parkings: list[tuple[ServerId, HostName]] = []
         for one in sorted(blockers, key=lambda b: (self._price(b), str(b))):
             if len(parkings) >= PARKED_TOGETHER_MAX:
                 return None

@@ -47,7 +47,9 @@ class State:
         """The first group that this move would break now, at its start or at its end; None if none."""
         for index in self.world.groups_of.get(server, ()):
             members = self.world.groups[index].servers
-            ends = {member: (at,) for member in members if (at := self._somewhere(member)) is not None}
+            ends: dict[ServerId, tuple[HostName, ...]] = {
+                member: (at,) for member in members if (at := self._somewhere(member)) is not None
+            }
             source = ends.get(server, ())
             after = () if target is None else (target,)
             allowed = self.world.excess_at_start[index]

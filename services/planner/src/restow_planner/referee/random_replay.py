@@ -49,6 +49,8 @@ def replay_random(cloud: Cloud, plan: Plan, seed: int) -> tuple[Finding, ...]:
             where[server] = tuple(HostName(name) for name in ends if name is not None)
         held = {one: tuple(name for name in names if name not in fenced) for one, names in where.items()}
         held |= {one.id: where[one.id] for one in small.servers if one.host in fenced and where[one.id] == (one.host,)}
-        for violation in worse(at_start, all_violations(small, held)):
-            found.append(Finding("rule", f"{violation.rule}: {violation.why}", step.id))
+        found += [
+            Finding("rule", f"{violation.rule}: {violation.why}", step.id)
+            for violation in worse(at_start, all_violations(small, held))
+        ]
     return tuple(found)

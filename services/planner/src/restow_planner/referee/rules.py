@@ -73,11 +73,13 @@ def _unit(host: Host, per: Unit) -> str:
 
 def _tallies(cloud: Cloud, touched: frozenset[ServerId]) -> Iterator[_Tally]:
     for resource in cloud.resources:
-        limit = {host.name: host.capacity.get(resource, 0) for host in cloud.hosts}
+        limit: dict[str, int] = {host.name: host.capacity.get(resource, 0) for host in cloud.hosts}
         yield _Tally(f"capacity {resource}", "host", limit, resource=resource)
         for index, spec in enumerate(cloud.rules):
             if isinstance(spec, Reserve) and spec.soft is None and spec.keep_free.get(resource, 0) > 0:
-                kept = {name: max(0, limit[name] - spec.keep_free[resource]) for name in spec.hosts if name in limit}
+                kept: dict[str, int] = {
+                    name: max(0, limit[name] - spec.keep_free[resource]) for name in spec.hosts if name in limit
+                }
                 yield _Tally(f"reserve {index}", "host", kept, resource=resource)
     for index, spec in enumerate(cloud.rules):
         if isinstance(spec, AtMostPer) and spec.soft is None and not touched.isdisjoint(spec.servers):
@@ -85,8 +87,8 @@ def _tallies(cloud: Cloud, touched: frozenset[ServerId]) -> Iterator[_Tally]:
             yield _Tally(f"at-most {index}", spec.per, units, members=frozenset(spec.servers))
     for group in cloud.groups:
         if group.policy is GroupPolicy.ANTI_AFFINITY and not touched.isdisjoint(group.members):
-            units = {host.name: group.max_per_host for host in cloud.hosts}
-            yield _Tally(f"anti-affinity {group.id}", "host", units, members=frozenset(group.members))
+            by_host: dict[str, int] = {host.name: group.max_per_host for host in cloud.hosts}
+            yield _Tally(f"anti-affinity {group.id}", "host", by_host, members=frozenset(group.members))
 
 
 def _counters(cloud: Cloud, graph: Graph) -> Iterator[Finding]:
@@ -193,7 +195,9 @@ def _walk(
         return where
 
     def rule_only(where: Mapping[ServerId, tuple[HostName, ...]]) -> tuple[Violation, ...]:
-        return tuple(one for one in all_violations(small, where) if one.rule.split(" ")[0] == rule.split(" ", maxsplit=1)[0])
+        return tuple(
+            one for one in all_violations(small, where) if one.rule.split(" ")[0] == rule.split(" ", maxsplit=1)[0]
+        )
 
     at_start = rule_only({one.id: () if one.host is None else (one.host,) for one in present})
     seen, todo = {(0, 0)}, [(0, 0)]

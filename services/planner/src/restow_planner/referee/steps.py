@@ -91,11 +91,11 @@ def _host_order(cloud: Cloud, graph: Graph) -> Iterator[Finding]:
                 yield Finding("order", f"may arrive on {step.target} after it was disabled", step.id)
         for one in [*fences.get(step.target, ()), *off.get(step.target, ())]:
             yield Finding("order", f"arrives on {step.target}, which {graph.steps[one].action} turns off", step.id)
-    for host, numbers in off.items():
+    for name, numbers in off.items():
         for number in numbers:
-            late = [s.id for n, s in enumerate(graph.steps) if s.source == host and not graph.before(n, number)]
+            late = [s.id for n, s in enumerate(graph.steps) if s.source == name and not graph.before(n, number)]
             if late:
-                yield Finding("order", f"may turn {host} off before {late[0]} has left it", graph.steps[number].id)
+                yield Finding("order", f"may turn {name} off before {late[0]} has left it", graph.steps[number].id)
 
 
 def _asked(plan: Plan) -> Iterator[Finding]:
@@ -116,7 +116,7 @@ def _asked(plan: Plan) -> Iterator[Finding]:
             yield Finding("goal", f"sends {step.server} to {step.target}, which the request avoids", step.id)
     moves = sum(1 for step in plan.steps if step.action in MOVES)
     limit = plan.request.limits.moves
-    if limit is not None and moves > limit and plan.request.goal not in ("recover",):
+    if limit is not None and moves > limit and plan.request.goal != "recover":
         yield Finding("goal", f"{moves} moves, the request allows {limit}")
 
 

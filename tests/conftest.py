@@ -1,0 +1,5 @@
+"""Fixtures for every test; those for real parts start nothing until a test asks for them."""
+
+from support.real import postgres_url, real_kafka, real_postgres
+
+__all__ = ["postgres_url", "real_kafka", "real_postgres"]
