@@ -162,6 +162,7 @@ async def test_a_cloud_or_database_that_is_away_is_503(tmp_path: Path):
         for answer in (await client.get("/v1/hosts"), await client.post("/v1/plans", json=EVACUATE)):
             assert (answer.status_code, answer.headers["Content-Type"]) == (503, "application/problem+json")
             assert "Retry-After" in answer.headers
+        await door.database.close()  # no open connection outlives its file
         (tmp_path / "t.db").rename(tmp_path / "gone")
         (tmp_path / "t.db").mkdir()
         for file in ("t.db-wal", "t.db-shm"):

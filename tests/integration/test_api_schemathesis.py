@@ -47,4 +47,4 @@ def operations(folder: Path, examples: int) -> None:
 
 @pytest.mark.filterwarnings("default")
 def test_schemathesis_finds_nothing(tmp_path: Path):
-    operations(tmp_path, 15)
+    operations(tmp_path, 60)

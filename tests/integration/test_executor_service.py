@@ -3,6 +3,7 @@
 import asyncio
 import time
 
+import pytest
 from sqlalchemy import select
 
 from restow.clock import ScaledClock, SystemClock

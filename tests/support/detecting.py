@@ -30,7 +30,9 @@ def auto(incident: str, goal: str, **other) -> PolicyRule:
 @dataclass
 class Watch:
     cloud: Cloud
-    policy: Policy = field(default_factory=lambda: Policy(rules=(auto("failed-host", "recover"),), thresholds=FULL_ENOUGH))
+    policy: Policy = field(
+        default_factory=lambda: Policy(rules=(auto("failed-host", "recover"),), thresholds=FULL_ENOUGH)
+    )
     now: datetime = NOON
     memory: Memory = field(default_factory=Memory)
     dead: dict[str, set[str]] = field(default_factory=dict)  # host: the sources that call it dead

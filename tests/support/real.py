@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,13 +78,17 @@ def postgres_url(real_postgres: Part) -> Iterator[str]:
     name = f"restow_test_{os.getpid()}_{next(_count)}"
     server = real_postgres.address.replace("postgresql+asyncpg://", "postgresql://")
 
-    async def on_server(statement: str) -> None:
+    async def asked(statement: str) -> None:
         connection = await asyncpg.connect(server, timeout=10)
         try:
             await connection.execute(statement)
         finally:
             await connection.close()
 
-    asyncio.run(on_server(f"CREATE DATABASE {name}"))
+    def on_server(statement: str) -> None:  # in a thread: a loop may be running here
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(lambda: asyncio.run(asked(statement))).result()
+
+    on_server(f"CREATE DATABASE {name}")
     yield make_url(server).set(database=name).render_as_string(hide_password=False)
-    asyncio.run(on_server(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
+    on_server(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")

@@ -37,7 +37,9 @@ def to_json(plan: Plan) -> dict[str, Any]:
             for step in plan.steps
         ],
         "edges": [
-            {"from": edge.step, "to": step.id, "because": edge.because} for step in plan.steps for edge in step.waits_for
+            {"from": edge.step, "to": step.id, "because": edge.because}
+            for step in plan.steps
+            for edge in step.waits_for
         ],
     }  # fmt: skip
 
@@ -115,7 +117,7 @@ def to_svg(plan: Plan) -> str:
         ),
         f'<rect width="{width}" height="{height}" fill="#fff"/>',
         f'<text class="head" x="16" y="26">{escape(_title(plan))}</text>',
-        f'<text class="dim" x="16" y="46">{escape(_short(plan.why or _numbers(plan), 150))}</text>',
+        f'<text class="dim" x="16" y="46">{escape(_short(_subtitle(plan), 150))}</text>',
     ]
     scale = CHART_PX / max(plan.makespan_s, 1e-9)
     bottom = TOP_PX + max(1, len(drawn)) * ROW_PX
@@ -142,6 +144,10 @@ def to_svg(plan: Plan) -> str:
 
 def _title(plan: Plan) -> str:
     return f"{plan.request.goal}: {plan.outcome.value}"
+
+
+def _subtitle(plan: Plan) -> str:
+    return ": ".join(part for part in (_numbers(plan) if plan.steps else "", plan.why) if part)
 
 
 def _numbers(plan: Plan) -> str:

@@ -192,7 +192,12 @@ def test_in_a_small_domain_one_host_may_always_fail(count, failing, heals):
 
 
 def test_the_limit_in_hosts_holds_in_a_large_domain():
-    watch = a_watch(100, policy=Policy(rules=(auto("failed-host", "recover"),), thresholds=FULL_ENOUGH, blast_radius=BlastRadius(hosts=3)))
+    watch = a_watch(
+        100,
+        policy=Policy(
+            rules=(auto("failed-host", "recover"),), thresholds=FULL_ENOUGH, blast_radius=BlastRadius(hosts=3)
+        ),
+    )
     watch.crash("h0", "h1", "h2", "h3")
     watch.look(60)
     assert not watch.requests

@@ -1,5 +1,8 @@
 """The executor as a whole, on a simulated cloud and virtual time: plans, failures, orders, limits."""
 
+import asyncio
+
+from restow.errors import LostAnswerError
 from restow.ids import ServerId
 from support.builders import a_cloud, a_host, a_server
 from support.executing import a_bench, host, move, rescue, step
@@ -158,3 +161,38 @@ def test_the_same_story_twice_is_the_same_to_the_last_event(tmp_path):
 
     first, second = run_virtual(story(tmp_path / "a")), run_virtual(story(tmp_path / "b"))
     assert first == second
+
+
+class TakesItsTime:
+    """A cloud that takes a move only some seconds after the answer to it was lost."""
+
+    def __init__(self, cloud, clock, *, late_s):
+        self._cloud = cloud
+        self._clock = clock
+        self._late_s = late_s
+        self.tasks = []
+
+    def __getattr__(self, name):
+        return getattr(self._cloud, name)
+
+    async def live_migrate(self, server, *, to, request_id):
+        async def later():
+            await self._clock.sleep(self._late_s)
+            await self._cloud.live_migrate(server, to=to, request_id=request_id)
+
+        self.tasks.append(asyncio.get_running_loop().create_task(later()))
+        raise LostAnswerError("no answer")
+
+
+def test_a_request_that_the_cloud_takes_late_is_waited_for_and_not_made_again(tmp_path):
+    async def story():
+        async with a_bench(tmp_path, a_small_cloud()) as bench:
+            port = TakesItsTime(bench.cloud, bench.clock, late_s=10.0)
+            one = bench.start(port=port)
+            await bench.approve("p1", [move("m1", "s1", "h1", "h2")])
+            assert (await bench.end_of("p1")).type == "restow.plan.finished"
+            assert len(port.tasks) == 1
+            assert len(bench.calls("live_migrate")) == 1
+            await one.stop()
+
+    run_virtual(story())

@@ -235,3 +235,16 @@ def test_moves_stay_within_the_limits_all_the_time(tmp_path):
             await one.stop()
 
     run_virtual(story())
+
+
+def test_a_policy_that_cannot_be_read_changes_nothing_and_holds_nothing_up(tmp_path):
+    async def story():
+        async with a_bench(tmp_path, a_small_cloud()) as bench:
+            one = bench.start()
+            await bench.put_policy({"execution": {"replans_max": -1}})
+            await bench.approve("p1", two_moves())
+            assert (await bench.end_of("p1")).type == "restow.plan.finished"
+            assert await bench.types("restow.dead") == []
+            await one.stop()
+
+    run_virtual(story())

@@ -2,7 +2,7 @@
 
 import pytest
 
-from restow.cloud.model import Allow, AtMostPer, HostState, Move, ServerState, Survive
+from restow.cloud.model import Allow, AtMostPer, HostState, Move, ServerState, SpreadOver, Survive
 from restow.errors import BadInputError
 from restow.messages.plan import Action, Outcome
 from restow.messages.request import parse_request
@@ -205,6 +205,21 @@ def test_recover_moves_living_servers_out_of_the_way_but_never_takes_their_place
     refused = decided(full, "recover", hosts=["h0"])
     assert refused.outcome is Outcome.IMPOSSIBLE
     assert not refused.targets
+
+
+def test_a_rebuilt_server_keeps_a_spread_with_those_that_run_not_with_those_that_are_dead():
+    cloud = a_cloud(
+        [a_host("h0", vcpu=4, state=HostState.DOWN), a_host("h1", vcpu=8), a_host("h2", vcpu=4), a_host("h3", vcpu=16)],
+        [
+            a_server("dead", on="h0", vcpu=2),
+            a_server("stuck", on="h0", locked=True),
+            a_server("a", on="h1"),
+            a_server("b", on="h2"),
+        ],
+        rules=[SpreadOver(("dead", "stuck", "a", "b"), "host", 3)],
+    )
+    decision = decided(cloud, "recover", hosts=["h0"])
+    assert dict(decision.targets) == {"dead": "h3"}
 
 
 def test_priority_tells_the_order_in_which_servers_are_served():

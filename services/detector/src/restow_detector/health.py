@@ -76,7 +76,7 @@ def weigh(
             continue
         if word.alive:
             first = suspected.get(word.host)
-            if first is not None and word.at < first:
+            if first is not None and word.at <= first:
                 continue
         elif word.source == "compute-service" and word.host in forced_down:
             continue

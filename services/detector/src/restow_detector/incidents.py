@@ -102,7 +102,8 @@ def ask_for_plan(draft: Draft, incident: OpenIncident, ask: Ask) -> None:
     message = PlanRequest(plan=plan, request=ask.request, requested_by="policy", incident=incident.id)
     draft.requested_at[ask.rule] = draft.now
     changed = draft.change(
-        incident, plan=plan, plan_stage="requested", plans=incident.plans + 1, steps=0, blockers=0, plan_outcome="",
+        incident, plan=plan, plan_stage="requested", plans=incident.plans + 1, steps=0, blockers=0,
+        plan_outcome="", replaced=0,
         refused=(),
     )  # fmt: skip
     _tell(draft, changed, "restow.command.plan.request", message, effect=f"request/{plan}", causation=None,

@@ -54,8 +54,7 @@ def gap_max(policy: Policy) -> timedelta:
 def _go_blind(draft: Draft, why: str) -> None:
     if draft.blind_since is not None:
         return
-    draft.blind_since = draft.now
-    _restart_timers(draft)
+    draft.blind_since = draft.now  # the timers start anew when it answers again
     refuse(
         draft, key=draft.now.isoformat(), guard="cloud-unreachable", what="no decision in this domain",
         why=f"the cloud does not answer ({why}): we do not know how its hosts are",
@@ -167,9 +166,8 @@ def _tell_returned(draft: Draft, view: View) -> None:
 
 def _why_barred(cloud: Cloud, name: str) -> str:
     host = next(host for host in cloud.hosts if host.name == name)
-    if host.forced_down:
-        return "is still forced down"
-    return "" if host.enabled else "is disabled"
+    reasons = ("is forced down" if host.forced_down else "", "" if host.enabled else "is disabled")
+    return " and ".join(reason for reason in reasons if reason)
 
 
 def _tell_failed(draft: Draft, view: View) -> None:

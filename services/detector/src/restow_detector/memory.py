@@ -67,7 +67,8 @@ PlanStage = Literal["requested", "proposed", "running"]
 class OpenIncident:
     """An incident that has not ended. `held`: the guard that keeps everyone from acting on it.
 
-    `plan` is the plan that is under way, `plans` how many were asked for, `refused` the reasons already told.
+    `plan` is the plan that is under way, `plans` how many were asked for, `replaced` how often the one at work
+    made way for another, `refused` the reasons already told.
     """
 
     id: str
@@ -89,6 +90,7 @@ class OpenIncident:
     steps: int = 0
     blockers: int = 0
     plan_outcome: str = ""
+    replaced: int = 0
     refused: tuple[str, ...] = ()
     reminded: bool = False
     revision: int = 0

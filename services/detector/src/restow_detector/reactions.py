@@ -124,11 +124,11 @@ def _still_so(draft: Draft, incident: OpenIncident) -> bool:
 def _follow(draft: Draft, event: Event, message: PlanRequested | PlanProposed | PlanState) -> None:
     """A plan has moved; only the plan that an open incident waits for is of interest."""
     incident = draft.incidents.get(message.incident or event.correlation)
-    if incident is None or incident.plan is None:
+    if incident is None:
         return
     match message:
         case PlanRequested(replaces=replaced) if replaced == incident.plan:
-            draft.change(incident, plan=message.plan, plan_stage="running")
+            draft.change(incident, plan=message.plan, plan_stage="running", replaced=incident.replaced + 1)
         case PlanProposed(plan=plan) if plan == incident.plan:
             _proposed(draft, event, incident, message)
         case PlanState(plan=plan) if plan == incident.plan:
@@ -165,7 +165,10 @@ def _moved(draft: Draft, event: Event, incident: OpenIncident, state: PlanState,
             close(draft, replace(incident, plan_stage=None), "refused", why, event)
         case "stale" if state.replaced_by is not None:
             why = f"plan {state.plan} is out of date ({state.why}); replaced by {state.replaced_by}"
-            update(draft, incident, why=why, cause=event, plan=state.replaced_by, plan_stage="running")  # fmt: skip
+            update(
+                draft, incident, why=why, cause=event, plan=state.replaced_by, plan_stage="running",
+                replaced=incident.replaced + 1,
+            )  # fmt: skip
         case "stale":
             update(draft, incident, why=f"plan {state.plan} is out of date: {state.why}", cause=event, plan=None,
                    plan_stage=None)  # fmt: skip
@@ -176,16 +179,17 @@ def _moved(draft: Draft, event: Event, incident: OpenIncident, state: PlanState,
 def _finished(draft: Draft, event: Event, incident: OpenIncident, state: PlanState) -> None:
     where, failed = ", ".join(incident.hosts) or "the domain", state.counts.get("failed", 0)
     counted = ", ".join(f"{count} {how}" for how, count in sorted(state.counts.items()) if count)
-    ended = f"plan {state.plan} finished" + (f" ({counted} steps)" if counted else "")
+    ended = f"plan {state.plan} finished" + (f" (steps: {counted})" if counted else "")
     if incident.blockers or failed:
         left = [f"{incident.blockers} servers could not be placed"] if incident.blockers else []
         left += [f"{failed} steps failed"] if failed else []
         outcome: IncidentOutcome = "mitigated" if incident.steps > failed else "needs-a-person"
         close(draft, incident, outcome, f"{ended}, but {' and '.join(left)}: see the plan", event)
-    elif incident.plan_outcome != "nothing-to-do":
+    elif incident.plan_outcome != "nothing-to-do" or incident.replaced:
         close(draft, incident, "healed", _healed(incident, where, ended), event)
     elif incident.symptom == "failed-host":
-        close(draft, incident, "healed", f"no servers were on {where}: nothing had to be moved", event)
+        why = f"no servers were on {where}" if not incident.servers else f"nothing is left to do for {where}"
+        close(draft, incident, "healed", f"{why}: {state.why or 'nothing had to be moved'}", event)
     elif incident.symptom == "hot-host":
         close(draft, incident, "needs-a-person", f"{where} is hot and no move would improve it", event)
     else:

@@ -13,7 +13,6 @@ from restow.ids import DomainName
 from restow_executor.journal import Journal
 from restow_executor.session import Session, wait_for
 
-IDLE_S = 2.0  # a bound on the wait for work that another process put on record
 RETRY_S = 2.0  # after a lost lease, a lease that another holds, a database or cloud that is away
 
 log = structlog.get_logger(__name__)
@@ -24,6 +23,7 @@ class Driver:
     journal: Journal
     leases: Leases
     ttl_s: float
+    idle_s: float  # a bound on the wait for work that another process put on record
     clouds: Clouds
     clock: Clock
     wakes: dict[str, asyncio.Event] = field(default_factory=dict)
@@ -45,7 +45,7 @@ class Driver:
         wake = self._wake(domain)
         while True:
             wake.clear()
-            pause_s = IDLE_S
+            pause_s = self.idle_s
             try:
                 if await self.journal.unfinished(domain) and not await self._session(domain, wake):
                     pause_s = RETRY_S

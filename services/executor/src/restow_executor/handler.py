@@ -179,13 +179,13 @@ class ExecutorHandler:
 
         return effect
 
-    def _policy(self, event: Event) -> Effect:
+    def _policy(self, event: Event) -> Effect | None:
         message = decode(event)
         assert isinstance(message, PolicyPut)
         try:
             policy = parse_policy(message.document)
-        except BadInputError as error:
-            raise PermanentError(str(error)) from error
+        except BadInputError:
+            return None  # the detector refuses it aloud; the one in force stays
         at = self.context.clock.now()
 
         async def effect(transaction: Transaction) -> None:

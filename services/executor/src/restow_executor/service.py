@@ -13,7 +13,7 @@ def build(context: Context) -> Service:
     settings = settings_from(context.environment)
     leases = Leases(context.database, context.clock, holder=context.instance, ttl_s=settings.lease_ttl_s)
     journal = Journal(context.database, leases)
-    driver = Driver(journal, leases, settings.lease_ttl_s, context.clouds, context.clock)
+    driver = Driver(journal, leases, settings.lease_ttl_s, settings.idle_s, context.clouds, context.clock)
     handler = ExecutorHandler(context, driver.wake)
     return Service(
         name="executor",

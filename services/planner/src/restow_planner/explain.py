@@ -9,6 +9,7 @@ from restow.messages.plan import Plan, Step
 
 LINES_MAX = 2_000
 TABLE_ROWS_MAX = 500
+PIPED_WIDTH = 160  # columns when there is no terminal that says how many there are
 
 
 def explain(plan: Plan, subject: str, *, reverse: bool = False) -> list[str] | None:
@@ -73,17 +74,22 @@ def _next(
 
 
 def _sentence(step: Step) -> str:
-    what = (
-        step.host if step.server is None else f"{step.server} {step.source or 'nowhere'} → {step.target or 'nowhere'}"
-    )
     purpose = "" if step.purpose.value == "required" else f", {step.purpose.value}"
     reason = f": {step.why}" if step.why else ""
-    return f"{step.id} {step.action.value} {what} ({step.start_s:g}-{step.end_s:g} s{purpose}){reason}"
+    return f"{step.id} {step.action.value} {_what(step)} ({step.start_s:g}-{step.end_s:g} s{purpose}){reason}"
+
+
+def _what(step: Step) -> str:
+    if step.server is None:
+        return str(step.host)
+    return f"{step.server} {step.source or 'nowhere'} → {step.target or 'nowhere'}"
 
 
 def as_tables(plan: Plan) -> None:
     """Print the plan: outcome and numbers, steps, blockers, what is not modelled."""
-    console = Console(highlight=False)  # names may hold brackets
+    console = Console(highlight=False, markup=False)  # names may hold brackets
+    if not console.is_terminal:
+        console = Console(highlight=False, markup=False, width=PIPED_WIDTH)
     console.print(f"{plan.request.goal}: {plan.outcome.value} ({plan.id}) {plan.why}")
     if plan.steps:
         console.print(_steps(plan))
@@ -104,7 +110,8 @@ def as_tables(plan: Plan) -> None:
             table.add_row(key, _number(plan.before.get(key)), _number(plan.after.get(key)))
         console.print(table)
     gap = "-" if plan.gap is None else f"{plan.gap:.2%}"
-    console.print(f"moved {plan.moved_mib} MiB in {plan.makespan_s:g} s; gap {gap}; {plan.metadata or ''}")
+    console.print(f"moved {plan.moved_mib} MiB in {plan.makespan_s:g} s; gap {gap}")
+    console.print(", ".join(f"{key.replace('_', ' ')} {value}" for key, value in plan.metadata.items()))
     if plan.emptied_hosts:
         console.print("emptied: " + ", ".join(plan.emptied_hosts))
     console.print("not modelled: " + "; ".join(plan.not_modelled))
@@ -112,14 +119,16 @@ def as_tables(plan: Plan) -> None:
 
 def _steps(plan: Plan) -> Table:
     table = Table()
-    for column in ("step", "action", "server or host", "from", "to", "purpose", "waits for", "start s", "end s", "MiB"):
-        table.add_column(column, overflow="fold", justify="right" if column in ("start s", "end s", "MiB") else "left")
+    table.add_column("step", no_wrap=True)
+    table.add_column("does", overflow="fold", ratio=3)
+    table.add_column("waits for", overflow="fold", ratio=2)
+    table.add_column("seconds", no_wrap=True, justify="right")
+    table.add_column("MiB", no_wrap=True, justify="right")
     for step in plan.steps[:TABLE_ROWS_MAX]:
-        table.add_row(
-            step.id, step.action.value, step.server or step.host or "-", step.source or "-", step.target or "-",
-            step.purpose.value, ", ".join(edge.step for edge in step.waits_for) or "-",
-            f"{step.start_s:.1f}", f"{step.end_s:.1f}", str(step.moved_mib),
-        )  # fmt: skip
+        purpose = "" if step.purpose.value == "required" else f" ({step.purpose.value})"
+        waits = ", ".join(edge.step for edge in step.waits_for) or "-"
+        seconds = f"{step.start_s:.1f}-{step.end_s:.1f}"
+        table.add_row(step.id, f"{step.action.value} {_what(step)}{purpose}", waits, seconds, str(step.moved_mib))
     return table
 
 

@@ -48,7 +48,14 @@ def plan_for(
                 break  # only because the pairs that could not be ordered are left out
             return draft.without_steps(decision, decision.outcome, decision.why_outcome)
         decision = replace(decision, pinned=_pins(request))
-        ordering = order(cloud, decision, primitives, limits=request.limits, seconds=share / 2, seed=request.seed)
+        ordering = order(
+            cloud,
+            decision,
+            primitives,
+            limits=request.limits,
+            seconds=(seconds - share) if not attempt else share / 2,
+            seed=request.seed,
+        )
         if isinstance(ordering, Ordered):
             return draft.checked(decision, ordering)
         failed = failed or (decision, ordering)

@@ -27,6 +27,8 @@ from restow.messages.events import Event
 from restow.tracing import current_traceparent
 
 _LOG_LOCK = 0x7E57_0106  # any fixed number: the advisory lock for appending to the log
+# SQLSTATEs of PostgreSQL: connection lost, too many connections, shutting down or starting up, a lost race
+AWAY_STATES = ("08", "53300", "57P", "40001", "40P01")
 EVENT_BYTES_MAX = 4 * 2**20
 
 
@@ -207,8 +209,11 @@ def translated(error: SQLAlchemyError | OSError) -> Exception:
     """A lost or refused connection is worth another try; anything else is a bug and stays as it is."""
     if str(getattr(error, "orig", "")).startswith(("no such ", "near ")):
         return error  # SQLite gives a missing table the same class as a locked file
-    if isinstance(error, OSError | InterfaceError | OperationalError | PoolTimeoutError) or (
-        isinstance(error, DBAPIError) and error.connection_invalidated
+    state = str(getattr(getattr(error, "orig", None), "sqlstate", None) or "")
+    if (
+        isinstance(error, OSError | InterfaceError | OperationalError | PoolTimeoutError)
+        or (isinstance(error, DBAPIError) and error.connection_invalidated)
+        or state.startswith(AWAY_STATES)
     ):
         return DatabaseAwayError(f"the database does not answer: {getattr(error, 'orig', None) or error}")
     return error

@@ -25,6 +25,7 @@ class EmbeddedLog:
 
     database: Database
     delivery: Delivery
+    wait_s: float = WAIT_S
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
     def drain(self) -> None:
@@ -45,7 +46,7 @@ class EmbeddedLog:
             if batch:
                 await self._patiently(lambda: self._keep(handler.group, position))  # noqa: B023  (awaited here)
             elif not self.stopping.is_set():
-                await self.database.wait_for_append(timeout_s=WAIT_S, since=appends)
+                await self.database.wait_for_append(timeout_s=self.wait_s, since=appends)
 
     async def _patiently(self, work: Callable[[], Awaitable[T]]) -> T:
         """A database that is away for a while stops nobody; one that stays away ends the process."""

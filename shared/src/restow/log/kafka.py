@@ -228,6 +228,7 @@ class KafkaLog:
         self._groups[handler.group] = group
         try:
             await group.run(self._stopping)
+            await group.end(grace_s=None)
         finally:
             await group.close()
             self._groups.pop(handler.group, None)
@@ -343,7 +344,7 @@ class _Group(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
 
     async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
         """Let the events at hand end within REVOKE_GRACE_S, cut off the rest, commit what is done."""
-        await self._end(revoked)
+        await self._end(revoked, grace_s=REVOKE_GRACE_S)
 
     async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
         for tp in sorted(assigned):
@@ -352,19 +353,23 @@ class _Group(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
                 partition.task = asyncio.create_task(partition.work(self._deliver), name=f"{tp.topic}/{tp.partition}")
         log.info("partitions assigned", group=self._handler.group, partitions=len(assigned))
 
+    async def end(self, *, grace_s: float | None) -> None:
+        """Let the events at hand end within `grace_s` (None: until the caller has enough), take no others."""
+        await self._end(set(self._partitions), grace_s=grace_s)
+
     async def close(self) -> None:
-        """End as at a rebalance, leave the group."""
-        await self._end(set(self._partitions))
+        """End at once, commit what is done, leave the group."""
+        await self._end(set(self._partitions), grace_s=0)
         await _quietly(self._consumer.stop())
 
-    async def _end(self, gone: set[TopicPartition]) -> None:
+    async def _end(self, gone: set[TopicPartition], *, grace_s: float | None) -> None:
         ending = {tp: self._partitions[tp] for tp in sorted(gone) if tp in self._partitions}
         for partition in ending.values():
             partition.ask_to_stop()
         tasks = [partition.task for partition in ending.values() if partition.task is not None]
         try:
             if tasks:
-                _, late = await asyncio.wait(tasks, timeout=REVOKE_GRACE_S)
+                _, late = await asyncio.wait(tasks, timeout=grace_s)
                 for task in late:
                     task.cancel()
                 await asyncio.gather(*late, return_exceptions=True)

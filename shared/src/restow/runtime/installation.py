@@ -6,7 +6,7 @@ and in a simulation on virtual time.
 
 import asyncio
 import dataclasses
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
@@ -38,22 +38,22 @@ def installed() -> dict[str, EntryPoint]:
     return {name: found[name] for name in sorted(found)}
 
 
-def build(name: str, context: Context) -> Service:
-    """The service of that name. Raises BadInputError if none such is installed."""
+def builder(name: str) -> Callable[[Context], Service]:
+    """What builds the service of that name. Raises BadInputError if none such is installed."""
     services = installed()
     if name not in services:
         expected = "one of " + (", ".join(services) or "(no service is installed)")
         raise BadInputError("service", (FieldError("SERVICE", name, expected),))
-    built: Service = services[name].load()(context)
-    return built
+    found: Callable[[Context], Service] = services[name].load()
+    return found
 
 
 class Installation:
     """All services of this process on one log.
 
-    `names`: which services (default: all that are installed). `consumer`: the log (default: the embedded
-    one). `loops` and `checks` are those of the process itself, the relay for example; `settle` is awaited at
-    the end, when the services have stopped and those loops still run.
+    `names`: which services (default: all that are installed), built by their entry points or by `builders`.
+    `consumer`: the log (default: the embedded one). `loops` and `checks` are those of the process itself, the
+    relay for example; `settle` is awaited at the end, when the services have stopped and those loops still run.
     """
 
     def __init__(
@@ -65,10 +65,13 @@ class Installation:
         loops: Iterable[Loop] = (),
         checks: Iterable[Check] = (),
         settle: Callable[[], Awaitable[object]] | None = None,
+        builders: Mapping[str, Callable[[Context], Service]] | None = None,
     ) -> None:
         self.context = context
         self.consumer: Consumer = consumer or EmbeddedLog(context.database, Delivery(context.database, context.clock))
-        self.names = tuple(installed() if names is None else names)
+        given = {} if builders is None else dict(builders)
+        self.names = tuple(given or installed()) if names is None else tuple(names)
+        self._builders = {name: given[name] if name in given else builder(name) for name in self.names}
         self.services: dict[str, Service] = {}
         self._own_loops = tuple(loops)
         self._own_checks = tuple(checks)
@@ -83,7 +86,7 @@ class Installation:
         """Build every service, then start its consumers and loops."""
         self._died = asyncio.get_running_loop().create_future()
         for name in self.names:
-            self.services[name] = build(name, self._context_of(name))
+            self.services[name] = self._builders[name](self._context_of(name))
         self._looping[""] = [self._task(f"{loop.name}", loop.run()) for loop in self._own_loops]
         for name in self.names:
             self._run(name)
@@ -129,7 +132,7 @@ class Installation:
         """Build a killed service anew, as another process would: with another instance name."""
         assert name not in self._consuming, f"{name} is alive"
         self._lives[name] = self._lives.get(name, 0) + 1
-        self.services[name] = build(name, self._context_of(name))
+        self.services[name] = self._builders[name](self._context_of(name))
         self._run(name)
 
     def checks(self) -> tuple[Check, ...]:

@@ -25,10 +25,12 @@ from restow.database.schema import load_rows
 from restow.database.tables import EventRow, Row
 from restow.errors import RestowError
 from restow.ids import DomainName, HostName, id_of_effect
+from restow.log.delivery import Delivery
+from restow.log.embedded import EmbeddedLog
 from restow.messages.base import Message
 from restow.messages.events import HostMaintenance, IncidentOrder, PlanOrder, PlanRequest, PolicyPut, first_event
 from restow.messages.request import Limits, Mode, parse_request
-from restow.policy import Policy, parse_policy
+from restow.policy import Policy, Thresholds, parse_policy
 from restow.runtime.blocking import InPlaceBlocking
 from restow.runtime.installation import Installation
 from restow.runtime.service import Context
@@ -39,6 +41,8 @@ BEGIN = datetime(2026, 11, 23, tzinfo=UTC)
 SERVICES = ("detector", "planner", "executor")
 POLL_S = 15.0
 SETTLE_S = 4 * 3600.0
+IDLE_S = 300.0  # all is in one process and wakes by itself: looking more often only costs time
+QUIET = {"RESTOW_EXECUTOR_IDLE_S": str(IDLE_S), "RESTOW_DETECTOR_LEASE_S": "60"}
 HOST_FAULTS = ("host-crash", "host-hang", "network-loss", "agent-down", "hot-host")
 OPEN_STATES = ("requested", "proposed")
 
@@ -101,7 +105,8 @@ class _Day:
             instance="day",
             new_id=self._id,
         )
-        self.installation = Installation(context, names=SERVICES)
+        log = EmbeddedLog(self.database, Delivery(self.database, self.clock), wait_s=IDLE_S)
+        self.installation = Installation(context, names=SERVICES, consumer=log)
         await self.installation.start()
         await self._command(
             "restow.command.policies.put", "policy", PolicyPut(document=self._policy().dump(), by="day")
@@ -252,6 +257,9 @@ class _Day:
         for host in self.given.hosts:
             self.cloud.trouble.mend_fence(host.name)
         await self.cloud.clear_faults()
+        calm = Thresholds(hot=2, hot_clear=2, imbalance=2, imbalance_clear=2, underused=0.001, underused_clear=0.001)
+        policy = self._policy().model_copy(update={"thresholds": calm})
+        await self._command("restow.command.policies.put", "policy", PolicyPut(document=policy.dump(), by="day"))
         await self.clock.sleep(SETTLE_S / 2)
         for plan in await self._undecided():
             await self._order("reject", plan)

@@ -77,9 +77,7 @@ async def _play(
     await server.start()
     size = sum(len(cloud.given.servers) for cloud in map(clouds.port, clouds.domains()))
     hosts = sum(len(cloud.given.hosts) for cloud in map(clouds.port, clouds.domains()))
-    console.print(
-        f"{hosts} hosts, {size} servers, {speed:g} simulated seconds a second; console at {server.url}/"
-    )
+    console.print(f"{hosts} hosts, {size} servers, {speed:g} simulated seconds a second; console at {server.url}/")
     try:
         headers = {"Authorization": f"Bearer {key}"}
         async with httpx2.AsyncClient(base_url=server.url, headers=headers, timeout=60.0) as http:

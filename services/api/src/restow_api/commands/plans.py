@@ -229,6 +229,7 @@ def _ordering(verb: str) -> Callable[..., None]:
 
 def _tell(plan: Any) -> None:
     made = plan.get("plan") or {}
+    before, after = made.get("before", {}), made.get("after", {})
     facts([
         ("plan", plan["id"]), ("state", plan["state"]), ("goal", plan["goal"]),
         ("hosts", plan["request"].get("hosts")), ("mode", plan["mode"]), ("reason", plan["request"].get("reason")),
@@ -237,13 +238,16 @@ def _tell(plan: Any) -> None:
         ("replaced by", plan["replaced_by"]), ("undone by", plan["undone_by"]), ("possible now", plan["possible"]),
         ("steps", len(made.get("steps", ()))), ("moved", f"{made.get('moved_mib', 0):,} MiB"),
         ("predicted", f"{made.get('makespan_s', 0):,.1f} s"),
-        *((f"{name} before", value) for name, value in made.get("before", {}).items()),
-        *((f"{name} after", value) for name, value in made.get("after", {}).items()),
+        *((name.replace("_", " "), f"{_short(value)} -> {_short(after.get(name))}") for name, value in before.items()),
     ])  # fmt: skip
     for one in made.get("blockers", ()):
         typer.echo(
             f"blocked: {one['server'] or 'the plan'}: {one['why']} ({one['rule']}); a way out: {one['relaxation']}"
         )
+
+
+def _short(number: float | None) -> str:
+    return "-" if number is None else f"{number:,.2f}".rstrip("0").rstrip(".")
 
 
 def _safe(part: str) -> str:

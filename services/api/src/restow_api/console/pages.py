@@ -11,7 +11,6 @@ from restow.cloud.model import Cloud, Host
 from restow_api import keys
 from restow_api.keys import Principal, Role
 
-STATIC = "restow_api.console"
 SEGMENTS_MAX = 60  # servers drawn one by one in a host's bar; the rest is one segment
 
 
@@ -96,6 +95,17 @@ def _number(value: object) -> str:
             return str(value)
 
 
+def told(event: Mapping[str, Any]) -> str:
+    """What an event says, in a line; the same as live.js makes of it."""
+    data = event["data"]
+    words = [
+        data.get("why") or data.get("reason") or data.get("action") or data.get("symptom") or data.get("goal") or ""
+    ]
+    words += [data["server"]] if data.get("server") else []
+    words += [f"{data['from']} → {data['to']}"] if data.get("from") and data.get("to") else []
+    return " ".join(words)
+
+
 def _moment(text: str | None) -> str:
     """An ISO time, to the second, for the eye."""
     return "–" if not text else text.partition(".")[0].replace("T", " ").removesuffix("Z") + " UTC"
@@ -105,7 +115,7 @@ _environment = Environment(
     loader=PackageLoader("restow_api.console"), autoescape=select_autoescape(default=True, default_for_string=True),
     undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
 )  # fmt: skip
-_environment.filters |= {"number": _number, "moment": _moment}
+_environment.filters |= {"number": _number, "moment": _moment, "told": told}
 _environment.globals |= {"min": min}
 
 

@@ -23,7 +23,9 @@ class Recover:
         servers = [one for host in hosts for one in work.board.on[host]]
         priority = [one.priority for one in problem.cloud.servers]
         order = sorted(servers, key=lambda one: (-priority[one], -problem.size[one], one))
-        work.dead.update(one for one in servers if problem.start[one] in hosts)
+        dead = [one for one in servers if problem.start[one] in hosts]
+        work.dead.update(dead)
+        work.board.lose(dead)
         work.urgent += order
         verdict = leave(work, hosts, order, "its host has failed")
         if order:

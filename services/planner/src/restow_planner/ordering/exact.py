@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from itertools import count
 
 from restow.ids import HostName, ServerId
+from restow_planner.goals.work import Deadline
 from restow_planner.ordering.state import Hop, State
 
 Placement = tuple[int, ...]
+LOOKS = 50  # nodes between two looks at the clock
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,7 @@ def search(
     nodes_max: int,
     weight: float = 1.0,
     cost_max: float = float("inf"),
+    deadline: Deadline | None = None,
 ) -> Found | Exhausted | OutOfNodes:
     """Walk from `start` to `targets` by moves of `servers` onto `hosts`. `weight` > 1 is faster and not optimal.
 
@@ -67,7 +70,7 @@ def search(
             best = (left, here)
         if left == 0:
             return Found(grid.hops(came, here), optimal=weight == 1.0)
-        if len(done) > nodes_max:
+        if len(done) > nodes_max or (deadline is not None and not len(done) % LOOKS and deadline.over()):
             return OutOfNodes(grid.stuck(best[1]))
         for index, host, there in grid.moves(here):
             memory = grid.memory[index]
@@ -117,7 +120,7 @@ class _Grid:
         world = self.start.world
         at = world.host_index[host]
         return min(
-            world.counters[base + at].limit - self.start.load[base + at]
+            world.counters[base + at].limit - self.start.load(base + at)
             for name, base in world.capacities
             if name == resource
         )

@@ -179,11 +179,10 @@ class Greedy:
     def _standing_on(self, counter: int) -> Iterator[ServerId]:
         world, what = self.state.world, self.state.world.counters[counter]
         if what.of is None:
-            for server, memberships in world.at_most_of.items():
-                if any(counter in ids.values() for _, ids in memberships):
-                    at = self.state.place(server)
-                    if at is not None and counter in {c for c, _ in world.weights(server, at)}:
-                        yield server
+            for server in what.servers:
+                at = self.state.place(server) if server in world.cloud.server_by_id else None
+                if at is not None and counter in {one for one, _ in world.weights(server, at)}:
+                    yield server
             return
         host = HostName(what.subject)
         for one in world.cloud.servers_on.get(host, ()):

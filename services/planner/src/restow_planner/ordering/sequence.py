@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from random import Random
 
 from restow.ids import HostName, ServerId
+from restow_planner.goals.work import Deadline
 from restow_planner.ordering.exact import Exhausted, Found, search
 from restow_planner.ordering.greedy import Greedy
 from restow_planner.ordering.state import Hop, State, cost_of, holds
 from restow_planner.ordering.world import World
 
-NODES_PER_SECOND = 4000  # of exact search, on one plain core; keeps the work the same on every machine
+NODES_PER_SECOND = 6000  # of exact search, on one plain core; keeps the work the same on every machine
 SMALL_SERVERS = 40  # up to so many servers and hosts the optimum is looked for
 SMALL_HOSTS = 40
 WIDE_SERVERS = 60  # of a part of a large instance
@@ -117,31 +118,37 @@ def _moves(
     ]
     hosts = [host.name for host in world.cloud.hosts]
     small = len(everyone) <= SMALL_SERVERS and len(hosts) <= SMALL_HOSTS
-    nodes = int(max(0.05, seconds) * NODES_PER_SECOND)
+    nodes, deadline = int(max(0.05, seconds) * NODES_PER_SECOND), Deadline.after(seconds)
     if small:
         ceiling = cost_of(world, list(best)) if best is not None else float("inf")
-        answer = search(state, moves, everyone, hosts, nodes_max=nodes, cost_max=ceiling)
+        answer = search(state, moves, everyone, hosts, nodes_max=nodes, cost_max=ceiling, deadline=deadline)
         match answer:
             case Found():
                 return Sequenced((*state.hops, *answer.hops), optimal=True)
             case Exhausted() if best is not None:
                 return Sequenced(best, optimal=True)
             case Exhausted():
-                return Impossible(answer.stuck, "no order of moves, with any parking, makes room for it")
+                return Impossible(
+                    tuple(one for one in answer.stuck if one in moves) or stuck,
+                    "no order of moves, with any parking, makes room for it",
+                )
             case _:
-                stuck = answer.stuck or stuck
-    best = _dice(state, moves, rank=rank, untouchable=untouchable, seed=seed, best=best)
+                pass
+    best = _dice(state, moves, rank=rank, untouchable=untouchable, seed=seed, best=best, deadline=deadline)
     if best is not None:
         return Sequenced(best, optimal=False)
     servers, near = (everyone, hosts) if small else _around(state, moves, everyone)
     for weight in (2.0, 5.0):
-        answer = search(state, moves, servers, near, nodes_max=nodes, weight=weight)
+        answer = search(state, moves, servers, near, nodes_max=nodes, weight=weight, deadline=deadline)
         if isinstance(answer, Found):
             return Sequenced((*state.hops, *answer.hops), optimal=False)
         if isinstance(answer, Exhausted):
             everything = len(servers) == len(everyone) and len(near) == len(hosts)
             if everything:
-                return Impossible(answer.stuck, "no order of moves, with any parking, makes room for it")
+                return Impossible(
+                    tuple(one for one in answer.stuck if one in moves) or stuck,
+                    "no order of moves, with any parking, makes room for it",
+                )
             break
     return Undecided(stuck, f"no order was found in {seconds:g} s, and none was proven impossible")
 
@@ -154,10 +161,13 @@ def _dice(
     untouchable: frozenset[ServerId],
     seed: int,
     best: tuple[Hop, ...] | None,
+    deadline: Deadline,
 ) -> tuple[Hop, ...] | None:
     """Greedy again and again with other ties and other parkings; fewer tries for larger instances."""
     world = state.world
     for trial in range(max(3, min(TRIES_MAX, 4000 // max(1, len(moves))))):
+        if deadline.over():
+            break
         walk = Greedy(state.copy(), moves, rank, untouchable, chance=Random(seed * 1000 + trial))  # noqa: S311
         if walk.run():
             hops = _shorter(world, tuple(walk.state.hops))
@@ -204,7 +214,7 @@ def _around(
         by_room = sorted(
             (host.name for host in world.cloud.hosts if host.name not in world.closed),
             key=lambda name: (
-                -(world.counters[memory + world.host_index[name]].limit - state.load[memory + world.host_index[name]])
+                -(world.counters[memory + world.host_index[name]].limit - state.load(memory + world.host_index[name]))
             ),
         )
         for name in by_room[:WIDE_HOSTS]:

@@ -20,19 +20,22 @@ class State:
     """Where the moved servers are after the hops so far; every other server is where it started."""
 
     world: World
-    load: list[int]
+    delta: dict[int, int] = field(default_factory=dict)  # of counters, against the start
     at: dict[ServerId, Place] = field(default_factory=dict)
     hops: list[Hop] = field(default_factory=list)
 
     @classmethod
     def of(cls, world: World) -> "State":
-        return cls(world, list(world.load))
+        return cls(world)
 
     def copy(self) -> "State":
-        return State(self.world, list(self.load), dict(self.at), list(self.hops))
+        return State(self.world, dict(self.delta), dict(self.at), list(self.hops))
 
     def place(self, server: ServerId) -> Place:
         return self.at[server] if server in self.at else self.world.start(server)
+
+    def load(self, counter: int) -> int:
+        return self.world.load[counter] + self.delta.get(counter, 0)
 
     def lacking(self, server: ServerId, target: Place) -> tuple[tuple[int, int], ...]:
         """(counter, amount lacking) of all counters that have no room for this move now."""
@@ -40,7 +43,7 @@ class State:
         return tuple(
             (counter, lack)
             for counter, amount in world.arrivals(server, self.place(server), target)
-            if (lack := self.load[counter] + amount - world.counters[counter].limit) > 0
+            if (lack := self.load(counter) + amount - world.counters[counter].limit) > 0
         )
 
     def broken_group(self, server: ServerId, target: Place) -> int | None:
@@ -66,18 +69,19 @@ class State:
         return known.host if known is not None and known.host in self.world.host_index else None
 
     def fits(self, server: ServerId, target: Place) -> bool:
-        load, counters = self.load, self.world.counters
-        for counter, amount in self.world.arrivals(server, self.place(server), target):
-            if load[counter] + amount > counters[counter].limit:
+        load, delta, counters = self.world.load, self.delta, self.world.counters
+        arriving = self.world.arrivals(server, self.place(server), target)  # may add counters
+        for counter, amount in arriving:
+            if load[counter] + delta.get(counter, 0) + amount > counters[counter].limit:
                 return False
         return server not in self.world.groups_of or self.broken_group(server, target) is None
 
     def go(self, server: ServerId, target: Place) -> None:
         source = self.place(server)
         for counter, amount in self.world.arrivals(server, source, target):
-            self.load[counter] += amount
+            self.delta[counter] = self.delta.get(counter, 0) + amount
         for counter, amount in self.world.departures(server, source, target):
-            self.load[counter] -= amount
+            self.delta[counter] = self.delta.get(counter, 0) - amount
         self.at[server] = target
         self.hops.append(Hop(server, source, target))
 

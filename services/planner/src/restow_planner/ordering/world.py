@@ -25,6 +25,7 @@ class Counter:
     of: str | None  # the resource; None: servers are counted
     subject: str
     limit: int
+    servers: tuple[ServerId, ...] = ()  # who is counted; empty: everybody
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,8 @@ class World:
     excess_at_start: list[int] = field(default_factory=list)
     host_index: dict[HostName, int] = field(default_factory=dict)
     capacities: list[tuple[str, int]] = field(default_factory=list)  # resource, first counter
-    at_most_of: dict[ServerId, list[tuple[Unit, dict[str, int]]]] = field(default_factory=dict)
+    at_most_of: dict[ServerId, list[AtMost]] = field(default_factory=dict)
+    _units: dict[int, dict[str, int]] = field(default_factory=dict)  # counters of an AtMost, made when first asked for
     allowed_of: dict[ServerId, list[Allowed]] = field(default_factory=dict)
     _weights: dict[tuple[ServerId, HostName], Weights] = field(default_factory=dict)
 
@@ -77,10 +79,23 @@ class World:
             if index is None:
                 return ()
             found = [(base + index, demand[name]) for name, base in self.capacities if demand.get(name, 0) > 0]
-            for per, ids in self.at_most_of.get(server, ()):
-                found.append((ids[unit_of(self.cloud.host_by_name[host], per)], 1))
+            at = self.cloud.host_by_name[host]
+            found += [(self.units(one)[unit_of(at, one.per)], 1) for one in self.at_most_of.get(server, ())]
             known = self._weights[key] = tuple(found)
         return known
+
+    def units(self, at_most: AtMost) -> dict[str, int]:
+        """The counter of each unit. Groups are many and most are never touched: made when first asked for."""
+        ids = self._units.get(id(at_most))
+        if ids is None:
+            names = dict.fromkeys(unit_of(host, at_most.per) for host in self.cloud.hosts)
+            ids = self._units[id(at_most)] = {name: len(self.counters) + index for index, name in enumerate(names)}
+            self.counters.extend(Counter(at_most.rule, None, name, at_most.count, at_most.servers) for name in names)
+            self.load.extend(0 for _ in names)
+            for server in at_most.servers:
+                for host in _home(self, server):
+                    self.load[ids[unit_of(self.cloud.host_by_name[host], at_most.per)]] += 1
+        return ids
 
     def arrivals(self, server: ServerId, source: Place, target: Place) -> Weights:
         """What a move adds when it starts; a server counts once in a unit that holds both its ends."""
@@ -119,7 +134,9 @@ class World:
         ]
         placed = [one for one in units if one]
         sure = {next(iter(one)) for one in placed if len(one) == 1}
-        return max(0, min(group.at_least, len(placed)) - len(sure))
+        loose = [one for one in placed if len(one) > 1]  # one member moves at a time, so there is at most one
+        standing = len(sure) + (1 if len(loose) == 1 and not loose[0] & sure else 0)  # whichever end is counted
+        return max(0, min(group.at_least, len(placed)) - standing)
 
 
 def compile_world(cloud: Cloud, primitives: Iterable[Primitive], *, dead: Iterable[HostName] = ()) -> World:
@@ -134,11 +151,8 @@ def compile_world(cloud: Cloud, primitives: Iterable[Primitive], *, dead: Iterab
                     limit = primitive.capacity.get(host.name, 0)
                     world.counters.append(Counter(primitive.rule, primitive.resource, host.name, limit))
             case AtMost(soft=None):
-                units = dict.fromkeys(unit_of(host, primitive.per) for host in cloud.hosts)
-                ids = {unit: len(world.counters) + offset for offset, unit in enumerate(units)}
-                world.counters.extend(Counter(primitive.rule, None, unit, primitive.count) for unit in units)
                 for server in primitive.servers:
-                    world.at_most_of.setdefault(server, []).append((primitive.per, ids))
+                    world.at_most_of.setdefault(server, []).append(primitive)
             case Allowed(soft=None):
                 for server in primitive.servers:
                     world.allowed_of.setdefault(server, []).append(primitive)
@@ -172,10 +186,6 @@ def _count(world: World) -> None:
         if index is not None:
             for resource, base in world.capacities:
                 world.load[base + index] += one.demand.get(resource, 0)
-    for server, memberships in world.at_most_of.items():
-        at = _home(world, server)
-        for per, ids in memberships if at else ():
-            world.load[ids[unit_of(cloud.host_by_name[at[0]], per)]] += 1
     for index, group in enumerate(world.groups):
         world.excess_at_start.append(
             world.group_excess(index, {member: _home(world, member) for member in group.servers})

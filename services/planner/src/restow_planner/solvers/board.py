@@ -44,7 +44,7 @@ class Board:
     moved: set[int] = field(init=False)
     counts: list[Ints] = field(init=False)
     spread: list[Ints] = field(init=False)
-    homeless: list[int] = field(init=False)
+    dead: set[int] = field(init=False)
     spread_goal: list[int] = field(init=False)
     loads: list[Floats] = field(init=False)
     _log: list[tuple[int, int]] = field(init=False)
@@ -66,7 +66,7 @@ class Board:
         self.moved = set()
         self.counts = [self._tallied(tally) for tally in problem.at_most]
         self.spread = [self._tallied(tally) for tally in problem.spreads]
-        self.homeless = [0 for _ in problem.spreads]
+        self.dead = set()
         self.spread_goal = [
             min(tally.number, int((found > 0).sum())) for tally, found in zip(problem.spreads, self.spread, strict=True)
         ]
@@ -89,6 +89,17 @@ class Board:
         for host in hosts:
             self.open[host] = True
         self._open_rows.clear()
+
+    def lose(self, servers: Iterable[int]) -> None:
+        """Where these stand now nothing runs any more: there they are no company to the members of a spread."""
+        for server in servers:
+            if server not in self.dead and self.at[server] == self.problem.start[server]:
+                for index in self.problem.spreads_of.get(server, ()):
+                    _shift(self.spread[index], self.problem.spreads[index], self.at[server], NOWHERE)
+                self.dead.add(server)
+
+    def _uncounted(self, server: int, host: int) -> bool:
+        return server in self.dead and host == self.problem.start[server]
 
     def add_limit(self, limit: LoadLimit) -> None:
         load = limit.base.copy()
@@ -124,18 +135,32 @@ class Board:
         for index in problem.spreads_of.get(server, ()):
             tally = problem.spreads[index]
             if tally.soft is None:
-                counts = self.spread[index]
-                others = int((counts > 0).sum()) - int(here >= 0 and counts[tally.unit[here]] == 1)
-                alone = counts == 0
-                if here >= 0 and counts[tally.unit[here]] == 1:
-                    alone[tally.unit[here]] = True
-                waiting = self.homeless[index] - int(here < 0 and problem.start[server] >= 0)
-                found = others + alone[tally.unit] >= self.spread_goal[index] - waiting
+                counted = not self._uncounted(server, here)
+                found = self._keeps_spread(index, server, self.spread[index], counted_here=counted)
+                left = [one for one in tally.members if one != server and self._uncounted(one, self.at[one])]
+                if left:  # kept among those that run, and also with those that nobody could save
+                    counts = self.spread[index] + np.bincount(
+                        tally.unit[[self.at[one] for one in left]], minlength=tally.units
+                    )
+                    found = found & self._keeps_spread(index, server, counts, counted_here=counted)
                 mask = found if mask is None else mask & found
         for limit, load in zip(self.limits, self.loads, strict=True):
             found = load + limit.part[server] <= limit.limit * limit.room + 1e-9
             mask = found if mask is None else mask & found
         return mask
+
+    def _keeps_spread(self, index: int, server: int, counts: Ints, *, counted_here: bool) -> Bools:
+        """(H,) where the server's arrival leaves the spread as wide as it must be, given the members per unit."""
+        tally, here = self.problem.spreads[index], self.at[server]
+        alone = counts == 0
+        others, placed = int((counts > 0).sum()), int(counts.sum()) + 1
+        if here >= 0 and counted_here:
+            placed -= 1
+            if counts[tally.unit[here]] == 1:
+                others -= 1
+                alone[tally.unit[here]] = True
+        keeps: Bools = others + alone[tally.unit] >= min(self.spread_goal[index], placed)
+        return keeps
 
     def fits(self, server: int) -> Bools:
         """(H,) where the server may go now; its present host is not among them."""
@@ -228,9 +253,9 @@ class Board:
         for index in problem.at_most_of.get(server, ()):
             _shift(self.counts[index], problem.at_most[index], old, host)
         for index in problem.spreads_of.get(server, ()):
-            _shift(self.spread[index], problem.spreads[index], old, host)
-            if problem.start[server] >= 0:
-                self.homeless[index] += int(host < 0) - int(old < 0)
+            before = NOWHERE if self._uncounted(server, old) else old
+            after = NOWHERE if self._uncounted(server, host) else host
+            _shift(self.spread[index], problem.spreads[index], before, after)
         for limit, load in zip(self.limits, self.loads, strict=True):
             if old >= 0:
                 load[old] -= limit.part[server]

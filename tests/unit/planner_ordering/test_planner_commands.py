@@ -1,0 +1,179 @@
+"""`restow solve`, `check`, `show`, `why`: exit codes, and errors that name what is wrong."""
+
+import io
+import json
+import sys
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from restow.cloud.model import Cloud
+from restow.cloud.snapshot import dump_cloud
+from restow.commands.main import run
+from restow.messages.plan import Plan
+from restow.messages.request import parse_request
+from restow.render import to_dot, to_json, to_svg, wave_of
+from restow_planner.plan import plan_for
+from support.builders import a_cloud, a_host, a_server
+
+
+def swap(hosts: int = 3) -> Cloud:
+    return a_cloud(
+        [a_host(f"h{index}", memory_mib=4000) for index in range(1, hosts + 1)],
+        [a_server("a", on="h1", memory_mib=3000), a_server("b", on="h2", memory_mib=3000)],
+    )
+
+
+SWAP = {"goal": "reach", "targets": {"a": "h2", "b": "h1"}}
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> dict[str, str]:
+    (tmp_path / "cloud.json").write_bytes(dump_cloud(swap()))
+    (tmp_path / "request.json").write_text(json.dumps(SWAP))
+    return {name: str(tmp_path / f"{name}.json") for name in ("cloud", "request", "plan")}
+
+
+def solved(files: dict[str, str], capsys: pytest.CaptureFixture[str]) -> Plan:
+    assert run(["solve", files["cloud"], "--request", files["request"], "-o", files["plan"]]) == 0
+    capsys.readouterr()
+    return Plan.model_validate_json(Path(files["plan"]).read_text())
+
+
+def test_solve_writes_the_plan_and_tells_the_numbers_on_standard_error(
+    files: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["solve", files["cloud"], "--request", files["request"]]) == 0
+    out, err = capsys.readouterr()
+    plan = json.loads(out)
+    assert (plan["format"], plan["outcome"], plan["moved_mib"]) == ("restow.plan/1", "plan", 9000)
+    assert plan["solve_s"] > 0
+    assert "3 moves (1 parkings), 9000 MiB" in err
+
+
+def test_solve_reads_standard_input(files: dict[str, str], capsys: pytest.CaptureFixture[str], monkeypatch: Any) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(dump_cloud(swap()))))
+    assert run(["solve", "-", "--request", files["request"]]) == 0
+    assert json.loads(capsys.readouterr().out)["outcome"] == "plan"
+
+
+def test_a_proven_impossibility_ends_with_3_and_names_the_servers(
+    files: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path(files["cloud"]).write_bytes(dump_cloud(swap(hosts=2)))
+    assert run(["solve", files["cloud"], "--request", files["request"]]) == 3
+    out, err = capsys.readouterr()
+    assert {one["server"] for one in json.loads(out)["blockers"]} == {"a", "b"}
+    assert "impossible" in err
+
+
+@pytest.mark.parametrize(
+    ("request_text", "words"),
+    [
+        ('{"goal": "dance"}', ["request", "goal", "dance", "one of evacuate"]),
+        ('{"goal": "evacuate", "hosts": []}', ["request", "hosts"]),
+        ('{"goal": "evacuate", "hosts": ["h77"]}', ["request", "hosts", "h77"]),
+        ('{"goal": "evacuate", "hosts": ["h1"], "colour": 1}', ["colour", "no such field"]),
+        ("{", ["request"]),
+    ],
+)
+def test_bad_input_ends_with_2_and_names_field_value_and_what_is_expected(
+    files: dict[str, str], capsys: pytest.CaptureFixture[str], request_text: str, words: list[str]
+) -> None:
+    Path(files["request"]).write_text(request_text)
+    assert run(["solve", files["cloud"], "--request", files["request"]]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert all(word in err for word in words), err
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["solve", "absent.json", "--request", "REQUEST"],
+        ["solve", "-", "--request", "-"],
+        ["solve", "CLOUD", "--request", "REQUEST", "--time-limit", "0"],
+        ["solve", "CLOUD", "--request", "REQUEST", "-o", "/nowhere/plan.json"],
+        ["check", "CLOUD", "REQUEST"],
+        ["show", "CLOUD"],
+        ["why", "PLAN", "nobody"],
+        ["show", "PLAN", "--dot", "--svg"],
+        ["replay", "p1", "--database", "sqlserver://x"],
+    ],
+)
+def test_bad_usage_ends_with_2(files: dict[str, str], capsys: pytest.CaptureFixture[str], words: list[str]) -> None:
+    solved(files, capsys)
+    names = {"CLOUD": files["cloud"], "REQUEST": files["request"], "PLAN": files["plan"]}
+    assert run([names.get(word, word) for word in words]) == 2
+    err = capsys.readouterr().err
+    assert err
+    assert "Traceback" not in err
+
+
+def test_check_says_ok_or_lists_what_is_wrong(files: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    plan = solved(files, capsys)
+    assert run(["check", files["cloud"], files["plan"]]) == 0
+    assert "ok: 3 steps" in capsys.readouterr().out
+    steps = tuple(step.model_copy(update={"waits_for": ()}) for step in plan.steps)
+    Path(files["plan"]).write_text(json.dumps(plan.model_copy(update={"steps": steps}).dump()))
+    assert run(["check", files["cloud"], files["plan"]]) == 1
+    assert "capacity memory_mib" in capsys.readouterr().out
+
+
+def test_check_tells_that_the_snapshot_is_another_one(
+    files: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    solved(files, capsys)
+    Path(files["cloud"]).write_bytes(dump_cloud(swap(hosts=4)))
+    assert run(["check", files["cloud"], files["plan"]]) == 0
+    assert "the plan was made from snapshot sha256:" in capsys.readouterr().err
+
+
+def test_why_tells_the_whole_chain_both_ways(files: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    plan = solved(files, capsys)
+    last = plan.steps[-1]
+    assert run(["why", files["plan"], last.id]) == 0
+    told = capsys.readouterr().out
+    assert all(step.id in told for step in plan.steps)
+    assert "lacks 2000 memory_mib until" in told
+    assert run(["why", files["plan"], plan.steps[0].id, "--waiting-for"]) == 0
+    assert "frees" in capsys.readouterr().out
+
+
+def test_show_prints_tables_and_graphs(files: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    plan = solved(files, capsys)
+    assert run(["show", files["plan"]]) == 0
+    assert "not modelled" in capsys.readouterr().out
+    assert run(["show", files["plan"], "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["nodes"]) == len(plan.steps)
+    assert run(["show", files["plan"], "--dot"]) == 0
+    assert capsys.readouterr().out.startswith("digraph plan {")
+    assert run(["show", files["plan"], "--svg"]) == 0
+    assert ElementTree.fromstring(capsys.readouterr().out).tag.endswith("svg")
+
+
+def odd_plan() -> Plan:
+    cloud = a_cloud([a_host('h"1"<&>'), a_host("h2\\")], [a_server("[bold]a</text>", on='h"1"<&>')])
+    return plan_for(cloud, parse_request({"goal": "evacuate", "hosts": ['h"1"<&>']}), plan_id="p")
+
+
+def test_odd_names_break_no_picture() -> None:
+    plan = odd_plan()
+    assert ElementTree.fromstring(to_svg(plan)).tag.endswith("svg")
+    assert 'h\\"1\\"<&>' in to_dot(plan)
+    assert json.dumps(to_json(plan))
+
+
+def test_odd_names_are_shown_as_they_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "plan.json"
+    file.write_text(json.dumps(odd_plan().dump()))
+    assert run(["show", str(file)]) == 0
+    assert "[bold" in capsys.readouterr().out
+
+
+def test_waves_are_the_longest_chains_before_each_step() -> None:
+    plan = plan_for(swap(), parse_request(SWAP), plan_id="p")
+    assert sorted(wave_of(plan).values()) == [0, 1, 2]
