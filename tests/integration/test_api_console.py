@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+
 from restow.database.documents import put_document
 from restow.messages.events import Incident, PlanProposed, PlanState, StepEvent
 from restow.messages.plan import Action, Blocker, Edge, Outcome, Plan, Step

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from restow.messages.events import HostEvent
 from restow_api import eventlog
 from restow_api.eventlog import Filter, stream
@@ -25,6 +26,9 @@ async def told(door: FrontDoor, *hosts: str, type: str = "restow.host.fenced") -
         transaction.emit(*events)
 
 
+EVERYTHING = Filter()
+
+
 def parsed(chunk: bytes) -> tuple[str | None, Any]:
     fields = dict(line.split(": ", 1) for line in chunk.decode().splitlines() if line and not line.startswith(":"))
     return fields.get("id"), json.loads(fields["data"]) if "data" in fields else None
@@ -33,7 +37,7 @@ def parsed(chunk: bytes) -> tuple[str | None, Any]:
 class Reader:
     """Reads a stream event by event; `stop` is what the service does when it ends."""
 
-    def __init__(self, door: FrontDoor, wanted: Filter = Filter(), *, after: int | None = 0) -> None:
+    def __init__(self, door: FrontDoor, wanted: Filter = EVERYTHING, *, after: int | None = 0) -> None:
         self.stopped = False
         self.chunks = stream(
             door.database, wanted, after=after, heartbeat_s=1000.0, stopping=lambda: self.stopped

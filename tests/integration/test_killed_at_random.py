@@ -23,12 +23,14 @@ from restow.database.tables import DeadLetterRow, EventRow
 from restow.ids import DomainName
 from restow.messages.events import Event, Topic
 from support.processes import Fleet, Running
+from support.real import Part
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(1500)]
 
 DOMAINS = ("north", "east", "south", "west")
 KILL_S = float(os.environ.get("RESTOW_CHAOS_SECONDS", "120"))
 AWAY_S = 20.0
+CRASHED_S = 30.0
 SETTLE_S = 240.0
 ENDED = ("finished", "failed", "rejected", "cancelled", "stale")
 POLICY: dict[str, Any] = {
@@ -48,13 +50,14 @@ class Load:
         self.random = random.Random(7)
         self.accepted: list[str] = []
         self.crashes = 0
+        self.clearing: list[asyncio.Task[None]] = []
 
     async def run(self) -> None:
         number = 0
         while True:
             number += 1
             domain = self.random.choice(DOMAINS)
-            if number % 6 == 0:
+            if number % 8 == 0:
                 await self._crash(domain)
             else:
                 await self._ask(domain, number)
@@ -77,7 +80,10 @@ class Load:
         host = self.random.choice(self.hosts[domain])
         answer = await self._post("/v1/simulation/faults", {"kind": "host-crash", "host": host, "domain": domain})
         self.crashes += answer is not None and answer.status_code < 300
-        await asyncio.sleep(6)
+        self.clearing.append(asyncio.create_task(self._clear(host, domain)))
+
+    async def _clear(self, host: str, domain: str) -> None:
+        await asyncio.sleep(CRASHED_S)
         await self._delete(f"/v1/simulation/faults?host={host}&domain={domain}")
 
     async def _post(
@@ -96,13 +102,13 @@ class Load:
 
 
 async def test_nothing_is_lost_or_done_twice_whatever_is_killed(
-    tmp_path: Path, kafka_broker: Any, postgres_server: Any
+    tmp_path: Path, real_kafka: Part, real_postgres: Part, postgres_url: str
 ) -> None:
-    fleet = Fleet(tmp_path, postgres_server.url, kafka_broker.bootstrap, extra={"RESTOW_KAFKA_PARTITIONS": "8"})
+    fleet = Fleet(tmp_path, postgres_url, real_kafka.address, extra={"RESTOW_KAFKA_PARTITIONS": "8"})
     try:
         fleet.command("db", "upgrade")
         fleet.command("topics", "create")
-        cloud = fleet.simulated_cloud(domains=",".join(DOMAINS), hosts=8, speed=60)
+        cloud = fleet.simulated_cloud(domains=",".join(DOMAINS), hosts=8)
         cloud.start()
         cloud.wait_ready("/livez")
         key = fleet.command("keys", "create", "chaos", "--role", "admin").split()[-1]
@@ -121,13 +127,13 @@ async def test_nothing_is_lost_or_done_twice_whatever_is_killed(
             loading = asyncio.create_task(load.run())
             await _kill_at_random(workers, seconds=KILL_S)
             print(f"{sum(one.kills for one in workers)} kills, {len(load.accepted)} plans asked for so far")
-            await asyncio.to_thread(kafka_broker.stop)
+            await asyncio.to_thread(real_kafka.stop)
             await asyncio.sleep(AWAY_S)
-            await asyncio.to_thread(kafka_broker.start)
+            await asyncio.to_thread(real_kafka.start)
             await asyncio.sleep(10)
-            await asyncio.to_thread(postgres_server.stop)
+            await asyncio.to_thread(real_postgres.stop)
             await asyncio.sleep(AWAY_S)
-            await asyncio.to_thread(postgres_server.start)
+            await asyncio.to_thread(real_postgres.start)
             await asyncio.sleep(10)
             loading.cancel()
             await asyncio.gather(loading, return_exceptions=True)
@@ -137,7 +143,7 @@ async def test_nothing_is_lost_or_done_twice_whatever_is_killed(
             await _settled(http)
         assert load.accepted, "the load asked for nothing"
         assert load.crashes, "no host was crashed"
-        await _judge(fleet, kafka_broker.bootstrap, load)
+        await _judge(fleet, real_kafka.address, load)
     except BaseException:
         for one in fleet.running.values():
             print(f"--- {one.name}\n{one.tail()}")

@@ -147,9 +147,9 @@ class FrontDoor:
                     await delivery.deliver(handler, event)
 
     def first(self, type: str, message: Message, *, subject: str, story: str | None = None, **other: Any) -> Event:
-        id = other.pop("id", None) or self.context.new_id()
-        return first_event(type, message, id=id, source="restow/test", domain=other.pop("domain", "region-one"),
-                           subject=subject, time=self.clock.now(), correlation=story or id, **other)  # fmt: skip
+        event_id = other.pop("id", None) or self.context.new_id()
+        return first_event(type, message, id=event_id, source="restow/test", domain=other.pop("domain", "region-one"),
+                           subject=subject, time=self.clock.now(), correlation=story or event_id, **other)  # fmt: skip
 
     def effect(self, cause: Event, type: str, message: Message, **other: Any) -> Event:
         return effect_of(cause, type, message, source="restow/test", subject=other.pop("subject", cause.subject),

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -11,10 +12,15 @@ from pathlib import Path
 
 import httpx2
 
-from support.real import free_port
 
 RESTOW = Path(sys.executable).parent / "restow"
 START_S = 60.0
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
 
 
 @dataclass
@@ -108,11 +114,11 @@ class Fleet:
         port = free_port()
         return self._add(name, [str(RESTOW), "run", service], port)
 
-    def simulated_cloud(self, *, domains: str, hosts: int, speed: float) -> Running:
+    def simulated_cloud(self, *, domains: str, hosts: int) -> Running:
         port = free_port()
         url = f"simulated:?hosts={hosts}&domains={domains}"
         command = [str(RESTOW), "simulated-cloud", "--host", "127.0.0.1", "--port", str(port)]
-        found = self._add("cloud", [*command, "--cloud", url, "--speed", str(speed)], port)
+        found = self._add("cloud", [*command, "--cloud", url], port)
         self.cloud_url = found.url
         return found
 

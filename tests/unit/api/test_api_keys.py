@@ -34,7 +34,8 @@ async def test_a_key_opens_the_door_and_is_not_kept(database: Database, tmp_path
     assert all(secret not in file.read_bytes() for file in tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("spoil", [lambda k: k[:-1], lambda k: k[:-1] + ("A" if k[-1] != "A" else "B"), lambda k: k.upper(),
+@pytest.mark.parametrize("spoil", [lambda k: k[:-1],
+                                   lambda k: k[:-1] + ("A" if k[-1] != "A" else "B"), lambda k: k.upper(),
                                    lambda k: "", lambda k: "rk_000000000000_" + k.split("_", 2)[2]])  # fmt: skip
 async def test_nothing_but_the_key_opens_the_door(database: Database, spoil):
     key = await make(database)
@@ -57,7 +58,8 @@ async def test_a_revoked_key_and_its_sessions_end_at_once(database: Database):
             await keys.revoke_key(transaction, clock, key="ann", by="test")
 
 
-@pytest.mark.parametrize(("name", "role"), [("", "viewer"), ("a b", "viewer"), ("policy", "viewer"), ("x" * 65, "admin"),
+@pytest.mark.parametrize(("name", "role"), [("", "viewer"), ("a b", "viewer"),
+                                            ("policy", "viewer"), ("x" * 65, "admin"),
                                             ("ann\n", "admin"), ("ok", "root")])  # fmt: skip
 async def test_bad_names_and_roles_are_refused(database: Database, name: str, role: str):
     with pytest.raises(BadInputError):

@@ -3,7 +3,7 @@
 import io
 import json
 import sys
-import xml.etree.ElementTree as ElementTree
+import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +53,9 @@ def test_solve_writes_the_plan_and_tells_the_numbers_on_standard_error(
     assert "3 moves (1 parkings), 9000 MiB" in err
 
 
-def test_solve_reads_standard_input(files: dict[str, str], capsys: pytest.CaptureFixture[str], monkeypatch: Any) -> None:
+def test_solve_reads_standard_input(
+    files: dict[str, str], capsys: pytest.CaptureFixture[str], monkeypatch: Any
+) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(dump_cloud(swap()))))
     assert run(["solve", "-", "--request", files["request"]]) == 0
     assert json.loads(capsys.readouterr().out)["outcome"] == "plan"
@@ -152,7 +154,7 @@ def test_show_prints_tables_and_graphs(files: dict[str, str], capsys: pytest.Cap
     assert run(["show", files["plan"], "--dot"]) == 0
     assert capsys.readouterr().out.startswith("digraph plan {")
     assert run(["show", files["plan"], "--svg"]) == 0
-    assert ElementTree.fromstring(capsys.readouterr().out).tag.endswith("svg")
+    assert ET.fromstring(capsys.readouterr().out).tag.endswith("svg")
 
 
 def odd_plan() -> Plan:
@@ -162,7 +164,7 @@ def odd_plan() -> Plan:
 
 def test_odd_names_break_no_picture() -> None:
     plan = odd_plan()
-    assert ElementTree.fromstring(to_svg(plan)).tag.endswith("svg")
+    assert ET.fromstring(to_svg(plan)).tag.endswith("svg")
     assert 'h\\"1\\"<&>' in to_dot(plan)
     assert json.dumps(to_json(plan))
 

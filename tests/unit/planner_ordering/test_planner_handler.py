@@ -23,8 +23,8 @@ from restow.messages.events import Event, PlanOrder, PlanRequest, PlanState, Pol
 from restow.messages.plan import Plan
 from restow.messages.request import parse_request
 from restow.runtime.service import Context
-from restow_planner.replay import compare, recorded
 from restow_planner.plan import plan_for
+from restow_planner.replay import compare, recorded
 from restow_planner.service import build
 from support.builders import a_cloud, a_host, a_server
 from support.clocks import ManualClock
@@ -59,7 +59,9 @@ class Stage:
         )  # fmt: skip
         return build(context).handlers[0]
 
-    def event(self, event_type: str, message: Message, subject: str, *, domain: str = "region-one", by: str = "t") -> Event:
+    def event(
+        self, event_type: str, message: Message, subject: str, *, domain: str = "region-one", by: str = "t"
+    ) -> Event:
         self._number += 1
         return first_event(
             event_type, message, id=f"e{self._number}", source=by, domain=domain, subject=subject,
@@ -151,9 +153,7 @@ async def test_the_same_event_twice_has_one_effect(stage: Stage) -> None:
 
 
 async def test_two_planners_at_once_make_one_plan(stage: Stage) -> None:
-    message = PlanRequest(
-        plan="p1", request=parse_request({"goal": "evacuate", "hosts": ["h1"]}), requested_by="anna"
-    )
+    message = PlanRequest(plan="p1", request=parse_request({"goal": "evacuate", "hosts": ["h1"]}), requested_by="anna")
     first = stage.event("restow.command.plan.request", message, "p1")
     second = stage.event("restow.command.plan.request", message, "p1")
     effects = [await stage.another().handle(event) for event in (first, second)]  # both have seen no plan p1

@@ -103,7 +103,8 @@ def test_a_live_migration_from_a_dead_host_is_found() -> None:
 
 def test_an_arrival_on_a_closed_host_and_a_locked_server_are_found() -> None:
     cloud = a_cloud(
-        [a_host("h1"), a_host("h2", enabled=False), a_host("h3")], [a_server("a", on="h1"), a_server("b", on="h1", locked=True)]
+        [a_host("h1"), a_host("h2", enabled=False), a_host("h3")],
+        [a_server("a", on="h1"), a_server("b", on="h1", locked=True)],
     )
     assert "rule" in kinds(cloud, by_hand(cloud, move("s1", "a", "h1", "h2")))
     assert "rule" in kinds(cloud, by_hand(cloud, move("s1", "b", "h1", "h3")))

@@ -87,7 +87,7 @@ async def moved_at(database: Database, domain: str, *, since: datetime) -> dict[
         RecentMoveRow.domain == domain, RecentMoveRow.at > since
     )
     async with database.reading() as session:
-        return {ServerId(server): at for server, at in (await session.execute(wanted)).tuples()}
+        return {ServerId(row.server): row.at for row in (await session.execute(wanted)).all()}
 
 
 async def note_move(transaction: Transaction, *, domain: str, server: str, plan: str, at: datetime) -> None:

@@ -62,7 +62,7 @@ async def _up(settings: "Settings", *, url: str, snapshot: Path | None, seed: in
     from restow.database.engine import Database
     from restow.database.schema import upgrade_database
     from restow.errors import BadInputError, FieldError
-    from restow.runtime.run import Process, first_start, latest_time
+    from restow.runtime.run import Process, first_start, latest_time, lease_times
 
     start = None if snapshot is None else _read_snapshot(snapshot)
     folder = settings.data_dir.expanduser()
@@ -80,7 +80,8 @@ async def _up(settings: "Settings", *, url: str, snapshot: Path | None, seed: in
         clock = ScaledClock(now if newest is None else max(now, newest), speed=speed)
     clouds = connect(url, clock=clock, snapshot=start, seed=seed)
     await first_start(database, clock, folder)
-    process = Process(settings, clock, database, clouds, {**os.environ, "RESTOW_DATA_DIR": str(folder)})
+    environment = {**lease_times(speed or 1.0), **os.environ, "RESTOW_DATA_DIR": str(folder)}
+    process = Process(settings, clock, database, clouds, environment)
 
     def tell(address: str) -> None:
         key = folder / "admin.key"

@@ -220,6 +220,12 @@ async def latest_time(database: Database) -> datetime | None:
     return max((time for time in newest if time is not None), default=None)
 
 
+def lease_times(speed: float) -> dict[str, str]:
+    """How long leases last on a clock that runs `speed` times as fast: the machine's time to renew must not shrink."""
+    executor_s, detector_s = (min(3600.0, seconds * max(1.0, speed)) for seconds in (10.0, 60.0))
+    return {"RESTOW_EXECUTOR_LEASE_TTL_S": str(executor_s), "RESTOW_DETECTOR_LEASE_S": str(detector_s)}
+
+
 def kafka_access(settings: Settings) -> Any:
     """The KafkaAccess of these settings."""
     from restow.log.kafka import KafkaAccess

@@ -39,8 +39,8 @@ from restow.simulation.witness import Verdict, Witness, installed_referee
 
 BEGIN = datetime(2026, 11, 23, tzinfo=UTC)
 SERVICES = ("detector", "planner", "executor")
-POLL_S = 15.0
-SETTLE_S = 4 * 3600.0
+POLL_S = 30.0
+SETTLE_S = 2 * 3600.0
 IDLE_S = 300.0  # all is in one process and wakes by itself: looking more often only costs time
 QUIET = {"RESTOW_EXECUTOR_IDLE_S": str(IDLE_S), "RESTOW_DETECTOR_LEASE_S": "60"}
 HOST_FAULTS = ("host-crash", "host-hang", "network-loss", "agent-down", "hot-host")
@@ -104,6 +104,7 @@ class _Day:
             blocking=InPlaceBlocking(),
             instance="day",
             new_id=self._id,
+            environment=QUIET,
         )
         log = EmbeddedLog(self.database, Delivery(self.database, self.clock), wait_s=IDLE_S)
         self.installation = Installation(context, names=SERVICES, consumer=log)
@@ -125,7 +126,13 @@ class _Day:
         return parse_policy(
             {
                 "format": "restow.policy/1",
-                "evidence": {"patience_s": 30, "poll_s": POLL_S, "returned_s": 60},
+                "evidence": {
+                    "patience_s": 45,
+                    "poll_s": POLL_S,
+                    "returned_s": 60,
+                    "source_silent_s": 120,
+                    "read_s": 120,
+                },
                 "thresholds": {"hot_for_s": 120, "imbalance_for_s": 600, "underused_for_s": 3600},
                 "rules": [
                     {"incident": "failed-host", "goal": "recover", "mode": "auto", "cool_down_s": 0},

@@ -22,7 +22,7 @@ from restow.runtime.blocking import ThreadBlocking
 from restow.runtime.health import HttpServer
 from restow.runtime.installation import Installation
 from restow.runtime.logs import set_up_logs
-from restow.runtime.run import first_start, random_id
+from restow.runtime.run import first_start, lease_times, random_id
 from restow.runtime.service import Context
 from restow.simulation.demo import Act, Story, StoryError
 from restow.simulation.witness import Verdict, Witness, as_json, installed_referee
@@ -64,7 +64,7 @@ async def _play(
         blocking=blocking,
         instance="demo",
         new_id=random_id,
-        environment={},
+        environment=lease_times(speed),
     )
     await first_start(database, clock, data)
     key = (data / "admin.key").read_text(encoding="utf-8").strip()

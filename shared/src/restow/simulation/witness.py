@@ -108,25 +108,11 @@ class Witness:
         return Verdict(2, "No step breaks a rule that held before it", not found, facts)
 
     def _fenced(self) -> Verdict:
-        wrong: list[str] = []
-        evacuations = 0
-        for cloud in self.clouds.values():
-            dead: dict[HostName, set[str]] = {}
-            sources = {attempt.request_id: attempt.source for attempt in cloud.attempts()}
-            for call in cloud.calls:
-                match call.method, call.args:
-                    case "power", (host, state):
-                        _switch(dead, HostName(host), "off", on=state == "off")
-                    case "force_down", (host, state):
-                        _switch(dead, HostName(host), "down", on=state == "down")
-                    case "evacuate", (server, _) if call.request_id in sources:
-                        evacuations += 1
-                        if dead.get(source := sources[call.request_id]) != {"off", "down"}:
-                            wrong.append(f"{server} from {source}")
-                    case _:
-                        pass
-        facts = "unfenced: " + ", ".join(wrong[:3]) if wrong else f"{evacuations} evacuations, each from a fenced host"
-        return Verdict(3, "Nothing is evacuated from a host that is not fenced", not wrong, facts)
+        broken = [one for cloud in self.clouds.values() for one in cloud.violations() if one.kind == "unfenced"]
+        evacuations = sum(a.kind == "evacuate" for cloud in self.clouds.values() for a in cloud.attempts())
+        found = "; ".join(f"{one.server} from {one.host}: {one.detail}" for one in broken[:3])
+        facts = found or f"{evacuations} evacuations, each from a host without power"
+        return Verdict(3, "Nothing is evacuated from a host that is not fenced", not broken, facts)
 
     # --- 4 to 7: the log ----------------------------------------------------------------------
 
@@ -237,14 +223,6 @@ def _is_down(changes: Iterable[tuple[float, bool]], at: float) -> bool:
         if moment <= at:
             down = value
     return down
-
-
-def _switch(dead: dict[HostName, set[str]], host: HostName, mark: str, *, on: bool) -> None:
-    marks = dead.setdefault(host, set())
-    if on:
-        marks.add(mark)
-    else:
-        marks.discard(mark)
 
 
 def _evacuated(cloud: SimulatedCloud) -> set[HostName]:

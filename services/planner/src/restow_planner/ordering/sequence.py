@@ -3,7 +3,7 @@
 Greedy first; exact search where the instance is small or greedy is stuck; then wider, dice-driven tries.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from random import Random
 
@@ -20,6 +20,8 @@ SMALL_HOSTS = 40
 WIDE_SERVERS = 60  # of a part of a large instance
 WIDE_HOSTS = 30
 TRIES_MAX = 40
+GREEDY_SEARCHES = ((5.0, 0.5), (2.0, 0.5))  # weight of what is left, share of the nodes; heavier is faster and dearer
+WALKED_HOPS_MAX = 400_000  # hops walked again in search of needless parkings
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,39 +120,40 @@ def _moves(
     ]
     hosts = [host.name for host in world.cloud.hosts]
     small = len(everyone) <= SMALL_SERVERS and len(hosts) <= SMALL_HOSTS
+    servers, near = (everyone, hosts) if small else _around(state, moves, everyone)
+    all_in = len(servers) == len(everyone) and len(near) == len(hosts)
     nodes, deadline = int(max(0.05, seconds) * NODES_PER_SECOND), Deadline.after(seconds)
+
+    # Any order at all first, then the cheapest: a search that runs out of time must not have found nothing.
+    if best is None or not small:
+        best = _dice(state, moves, rank=rank, untouchable=untouchable, seed=seed, best=best, deadline=deadline)
+    for weight, share in GREEDY_SEARCHES if best is None else ():
+        answer = search(state, moves, servers, near, nodes_max=int(nodes * share), weight=weight, deadline=deadline)
+        match answer:
+            case Found():
+                best = _shorter(world, (*state.hops, *answer.hops))
+                break
+            case Exhausted() if all_in:
+                stuck = tuple(one for one in answer.stuck if one in moves) or stuck
+                return Impossible(stuck, "no order of moves, with any parking, makes room for it")
+            case _:
+                pass
+    if best is None:
+        return Undecided(stuck, f"no order was found in {seconds:g} s, and none was proven impossible")
+    if cost_of(world, list(best)) <= least:
+        return Sequenced(best, optimal=True)
     if small:
-        ceiling = cost_of(world, list(best)) if best is not None else float("inf")
+        ceiling = cost_of(world, list(best))
         answer = search(state, moves, everyone, hosts, nodes_max=nodes, cost_max=ceiling, deadline=deadline)
         match answer:
             case Found():
                 return Sequenced((*state.hops, *answer.hops), optimal=True)
-            case Exhausted() if best is not None:
-                return Sequenced(best, optimal=True)
             case Exhausted():
-                return Impossible(
-                    tuple(one for one in answer.stuck if one in moves) or stuck,
-                    "no order of moves, with any parking, makes room for it",
-                )
+                return Sequenced(best, optimal=True)
             case _:
-                pass
-    best = _dice(state, moves, rank=rank, untouchable=untouchable, seed=seed, best=best, deadline=deadline)
-    if best is not None:
-        return Sequenced(best, optimal=False)
-    servers, near = (everyone, hosts) if small else _around(state, moves, everyone)
-    for weight in (2.0, 5.0):
-        answer = search(state, moves, servers, near, nodes_max=nodes, weight=weight, deadline=deadline)
-        if isinstance(answer, Found):
-            return Sequenced((*state.hops, *answer.hops), optimal=False)
-        if isinstance(answer, Exhausted):
-            everything = len(servers) == len(everyone) and len(near) == len(hosts)
-            if everything:
-                return Impossible(
-                    tuple(one for one in answer.stuck if one in moves) or stuck,
-                    "no order of moves, with any parking, makes room for it",
-                )
-            break
-    return Undecided(stuck, f"no order was found in {seconds:g} s, and none was proven impossible")
+                best = _dice(state, moves, rank=rank, untouchable=untouchable, seed=seed, best=best, deadline=deadline)
+    assert best is not None
+    return Sequenced(best, optimal=False)
 
 
 def _dice(
@@ -180,27 +183,40 @@ def _shorter(world: World, hops: tuple[Hop, ...] | None) -> tuple[Hop, ...] | No
     """Without the parkings that turn out to be needless; every change is walked again before it is kept."""
     if hops is None:
         return None
-    index = 0
-    while index < len(hops):
-        later = next((k for k in range(index + 1, len(hops)) if hops[k].server == hops[index].server), None)
-        if later is not None:
-            first, second = hops[index], hops[later]
-            rest = hops[:index] + hops[index + 1 :]
-            at = later - 1
-            if first.source == second.target:
-                trials = [rest[:at] + rest[at + 1 :]]
-            else:
-                direct = Hop(first.server, first.source, second.target)
-                trials = [
-                    (*rest[:at], direct, *rest[at + 1 :]),
-                    (*hops[:index], direct, *hops[index + 1 : later], *hops[later + 1 :]),
-                ]
-            kept = next((one for one in trials if holds(world, list(one))), None)
-            if kept is not None:
-                hops, index = kept, 0
-                continue
-        index += 1
-    return hops
+    walks_left = max(20, WALKED_HOPS_MAX // max(1, len(hops)))
+    tried: set[tuple[Hop, Hop]] = set()
+    while True:
+        pair = next((pair for pair in _twice(hops) if (hops[pair[0]], hops[pair[1]]) not in tried), None)
+        if pair is None:
+            return hops
+        tried.add((hops[pair[0]], hops[pair[1]]))
+        for trial in _without(hops, *pair):
+            walks_left -= 1
+            if walks_left < 0:
+                return hops
+            if holds(world, list(trial)):
+                hops = trial
+                break
+
+
+def _twice(hops: tuple[Hop, ...]) -> Iterator[tuple[int, int]]:
+    """Each two hops in a row of one server."""
+    last: dict[ServerId, int] = {}
+    for index, hop in enumerate(hops):
+        if hop.server in last:
+            yield last[hop.server], index
+        last[hop.server] = index
+
+
+def _without(hops: tuple[Hop, ...], first: int, second: int) -> Iterator[tuple[Hop, ...]]:
+    """The list with these two hops of a server made into none, or into one at either place."""
+    before, between, after = hops[:first], hops[first + 1 : second], hops[second + 1 :]
+    if hops[first].source == hops[second].target:
+        yield (*before, *between, *after)
+        return
+    direct = Hop(hops[first].server, hops[first].source, hops[second].target)
+    yield (*before, *between, direct, *after)
+    yield (*before, direct, *between, *after)
 
 
 def _around(

@@ -113,7 +113,11 @@ class SimulatedCloud:
 
     async def evacuate(self, server: ServerId, *, to: HostName, request_id: str) -> None:
         def act() -> None:
+            source = self._world.server(server).host
             moves.evacuate(self._world, server, to=to, request_id=request_id)
+            if source is not None:
+                powered = self._world.host(source).powered
+                self._world.ledger.evacuated(server, source, powered=powered, now=self._world.now)
 
         await self._acting("evacuate", (server, to), request_id, act)
 

@@ -92,6 +92,11 @@ class Ledger:
     def asked_twice(self, server: ServerId, host: HostName, *, now: float) -> None:
         self._note(Broken(now, "evacuated-twice", host, server, "a second evacuation was asked for while one ran"))
 
+    def evacuated(self, server: ServerId, host: HostName, *, powered: bool, now: float) -> None:
+        """An evacuation was taken; a host that still has power may still write to the server's disk."""
+        if powered:
+            self._note(Broken(now, "unfenced", host, server, "evacuated while its host had power"))
+
     def begins(self, claims: Iterable[tuple[ServerId, HostName, Mapping[Resource, int]]], *, now: float) -> None:
         """The first claims: whatever is over capacity then is the snapshot's own, and no broken promise."""
         for server, host, demand in claims:

@@ -1,0 +1,162 @@
+"""The command as a process: comes up, says so, drains on a signal, and ends with a code that tells why."""
+
+import contextlib
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from urllib.error import HTTPError, URLError
+
+import pytest
+
+COMMAND = [sys.executable, "-m", "restow.commands.main"]
+UP_S = 60
+
+
+def environment(**given: str) -> dict[str, str]:
+    return {**{key: value for key, value in os.environ.items() if not key.startswith("RESTOW_")}, **given}
+
+
+@contextlib.contextmanager
+def process(*arguments: str, **variables: str) -> Iterator[subprocess.Popen]:
+    running = subprocess.Popen(
+        [*COMMAND, *arguments], env=environment(**variables), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        yield running
+    finally:
+        running.kill()
+        running.communicate(timeout=30)
+
+
+def ended(*arguments: str, **variables: str) -> tuple[int, str, str]:
+    done = subprocess.run(
+        [*COMMAND, *arguments], env=environment(**variables), capture_output=True, text=True, timeout=60, check=False
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def fetched(url: str) -> tuple[int, str]:
+    try:
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            return answer.status, answer.read().decode()
+    except HTTPError as error:
+        with error:
+            return error.code, error.read().decode()
+
+
+def until_ready(url: str) -> None:
+    until = time.monotonic() + UP_S
+    while True:
+        with contextlib.suppress(URLError, ConnectionError, TimeoutError):
+            status, _ = fetched(f"{url}/readyz")
+            if status == 200:
+                return
+        assert time.monotonic() < until, f"{url} is not ready in {UP_S} s"
+        time.sleep(0.2)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_up_runs_everything_and_ends_well_on_a_signal(tmp_path, number):
+    for _ in range(2):  # the second time on the same data
+        with process("up", "--port", "0", "--data", f"{tmp_path}/data", "--speed", "10") as running:
+            line = running.stdout.readline()
+            url = line.split("Console and API: ")[1].split()[0].rstrip("/")
+            until_ready(url)
+            assert fetched(f"{url}/livez")[0] == 200
+            assert "restow_events_handled_total" in fetched(f"{url}/metrics")[1]
+            key = tmp_path / "data" / "admin.key"
+            assert stat.S_IMODE(key.stat().st_mode) == 0o600
+            running.send_signal(number)
+            _, errors = running.communicate(timeout=60)
+            assert running.returncode == 0, errors
+            assert "Traceback" not in errors
+
+
+def test_a_container_without_its_database_ends_with_5_and_says_what_it_tried():
+    code, _, errors = ended(
+        "run", "executor", RESTOW_DATABASE_URL="postgresql://restow:pears@127.0.0.1:9/x", RESTOW_START_TIMEOUT_S="1"
+    )
+    assert code == 5
+    assert "RESTOW_DATABASE_URL=postgresql+asyncpg://restow:***@127.0.0.1:9/x (tried for 1 s)" in errors
+    assert "pears" not in errors
+    assert "Traceback" not in errors
+
+
+def test_a_container_without_its_broker_ends_with_5_and_says_what_it_tried(tmp_path):
+    url = f"sqlite:///{tmp_path}/t.db"
+    assert ended("db", "upgrade", RESTOW_DATABASE_URL=url)[0] == 0
+    code, _, errors = ended(
+        "run", "executor", RESTOW_DATABASE_URL=url, RESTOW_KAFKA_BOOTSTRAP="127.0.0.1:9", RESTOW_START_TIMEOUT_S="1"
+    )
+    assert code == 5
+    assert "RESTOW_KAFKA_BOOTSTRAP=127.0.0.1:9: no broker to work with (PLAINTEXT, tried for 1 s)" in errors
+
+
+def test_a_container_on_an_old_schema_ends_with_1_and_says_what_to_do(tmp_path):
+    code, _, errors = ended("run", "executor", RESTOW_DATABASE_URL=f"sqlite:///{tmp_path}/t.db")
+    assert code == 1
+    assert "run `restow db upgrade`" in errors
+
+
+@pytest.mark.parametrize(
+    ("arguments", "variables", "said"),
+    [
+        (["run", "cook"], {}, "SERVICE: got 'cook', expected one of"),
+        (["run", "executor"], {}, "RESTOW_DATABASE_URL: got '(absent)'"),
+        (["up", "--snapshot", "/nowhere.json"], {}, "--snapshot: got '/nowhere.json', expected a readable file"),
+        (["up"], {"RESTOW_HTTP_PORT": "many", "RESTOW_LOG_LEVEL": "loud"}, "RESTOW_LOG_LEVEL: got 'loud'"),
+        (["up", "--speed", "-1"], {}, "--speed"),
+        (["topics", "create"], {}, "RESTOW_KAFKA_BOOTSTRAP"),
+        (["dead", "replay"], {}, "either an id or --all"),
+        (["schema", "nothing"], {}, "NAME: got 'nothing'"),
+        (["sing"], {}, "sing"),
+    ],
+)
+def test_wrong_use_ends_with_2_and_names_what_is_wrong(arguments, variables, said):
+    code, _, errors = ended(*arguments, **variables)
+    assert code == 2
+    assert said in errors
+    assert "Traceback" not in errors
+
+
+def test_a_reader_that_leaves_early_is_no_error():
+    for _ in range(3):
+        with subprocess.Popen(
+            [*COMMAND, "schema", "restow.command.plan.request"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        ) as running:
+            running.stdout.close()
+            errors = running.stderr.read()
+            assert (running.wait(timeout=30), errors) == (0, b"")
+
+
+def test_the_schema_of_a_format_is_printed_as_json():
+    code, out, _ = ended("schema", "cloud")
+    assert code == 0
+    assert json.loads(out)["$schema"].startswith("https://json-schema.org/")
+
+
+@pytest.mark.real
+def test_services_in_processes_of_their_own_plan_over_kafka_and_postgresql(real_kafka, postgres_url):
+    shared = {
+        "RESTOW_DATABASE_URL": postgres_url, "RESTOW_KAFKA_BOOTSTRAP": real_kafka.address, "RESTOW_HTTP_PORT": "0",
+        "RESTOW_CLOUD": "simulated:?hosts=4",
+    }  # fmt: skip
+    assert ended("db", "upgrade", **shared)[0] == 0
+    with process("run", "planner", **shared) as one, process("run", "executor", "detector", **shared) as two:
+        for running in (one, two):
+            for line in running.stderr:
+                if '"ready"' in line:
+                    until_ready(json.loads(line)["url"])
+                    break
+            else:
+                pytest.fail("ended before it was ready")
+        for running in (one, two):
+            running.send_signal(signal.SIGTERM)
+            _, errors = running.communicate(timeout=60)
+            assert running.returncode == 0, errors
