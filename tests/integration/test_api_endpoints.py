@@ -127,7 +127,8 @@ async def test_the_media_type_and_unknown_parameters_are_looked_at(door: FrontDo
     async with door.client("operator") as client:
         assert (await client.post("/v1/plans", data={"goal": "rebalance"})).status_code == 415
         for path in ("/v1/hosts?limit=0", "/v1/hosts?limit=1001", "/v1/hosts?limt=5", "/v1/hosts?cursor=x",
-                     "/v1/plans?state=odd", "/v1/servers?host=a&host=b", "/v1/hosts?zone=%00", "/v1/events?type=x"):  # fmt: skip
+                     "/v1/plans?state=odd", "/v1/servers?host=a&host=b",
+                     "/v1/hosts?zone=%00", "/v1/events?type=x"):  # fmt: skip
             answer = await client.get(path)
             assert answer.status_code == 422, path
             assert answer.json()["errors"], path

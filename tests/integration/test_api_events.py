@@ -86,7 +86,8 @@ async def test_the_stream_ends_when_the_service_stops(door: FrontDoor):
     await anext(reader.chunks)
     reader.stopped = True
     with pytest.raises(StopAsyncIteration):
-        await anext(reader.chunks)
+        async with asyncio.timeout(10):
+            await anext(reader.chunks)
 
 
 async def test_a_cancelled_tidying_loop_says_that_the_service_stops(door: FrontDoor):

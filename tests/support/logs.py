@@ -97,6 +97,8 @@ class World:
         try:
             yield
         finally:
+            if task.done():
+                task.result()  # it never should have ended: say why
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 

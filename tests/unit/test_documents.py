@@ -1,6 +1,7 @@
 """The documents tell the truth: every target, command, file, variable, path and table that they name exists."""
 
 import re
+import shlex
 from collections.abc import Iterable, Iterator
 from importlib import import_module
 from pathlib import Path
@@ -42,8 +43,9 @@ def variables_in(files: Iterable[Path]) -> set[str]:
 
 
 def variables_in_code() -> set[str]:
-    """Fields of the shared settings and of the api's; names that stand in full in the services' own settings."""
-    own = sorted(ROOT.glob("services/*/src/*/settings.py"))
+    """Fields of the shared settings and of the api's; names that stand in full in the services and the command."""
+    own = [*ROOT.glob("services/*/src/*/settings.py"), *ROOT.glob("services/api/src/restow_api/c*/**/*.py")]
+    own.append(ROOT / "services/api/src/restow_api/client.py")
     fields = {*Settings.model_fields, *import_module("restow_api.settings").ApiSettings.model_fields}
     return {f"RESTOW_{name.upper()}" for name in fields} | variables_in(own)
 
@@ -90,7 +92,8 @@ def test_the_compose_file_runs_commands_that_exist() -> None:
     compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
     for name, service in compose["services"].items():
         if service.get("image", "").startswith("restow/") and "command" in service:
-            command_line(service["command"], where=name)
+            words = shlex.split(service["command"][0])[1:] if "entrypoint" in service else service["command"]
+            command_line(words, where=name)
     for line in re.findall(r"^CMD (\[.+\])$", (ROOT / "deploy" / "Dockerfile").read_text(), re.MULTILINE):
         command_line(yaml.safe_load(line), where="Dockerfile")
 

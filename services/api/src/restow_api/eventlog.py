@@ -98,7 +98,7 @@ async def stream(
     position = await end_of_log(database) if after is None else after
     yield format_sse_event(comment="restow", id=str(position), retry=2000)
     spoke_at = loop.time()
-    while True:
+    while not stopping():
         batch = await read_log(database, wanted, after=position, limit=BATCH)
         for position, event in batch:
             text = json.dumps(cloud_event(event), separators=(",", ":"))

@@ -8,7 +8,7 @@ import structlog
 
 from restow.cloud.model import Cloud
 from restow.cloud.snapshot import dump_cloud
-from restow.database.documents import digest_of, put_document
+from restow.database.documents import Packed, digest_of, pack, put_document
 from restow.database.engine import Transaction
 from restow.errors import BadInputError, NotFoundError, TransientError
 from restow.ids import DomainName
@@ -29,7 +29,7 @@ from restow.messages.events import (
     effect_of,
 )
 from restow.messages.plan import MOVES, Outcome, Plan
-from restow.messages.request import Mode
+from restow.messages.request import AnyRequest, Mode
 from restow.policy import parse_policy
 from restow.runtime.service import Context
 from restow_planner import store
@@ -88,14 +88,14 @@ class PlannerHandler:
             case Stop():
                 log.warning("nothing is planned", plan_id=message.plan, guard=answer.guard, why=answer.why)
                 return story.stopped(answer)
-            case (Plan() as plan, Cloud() as cloud, tuple() as pinned):
+            case (Plan() as plan, Packed() as snapshot, tuple() as pinned):
                 log.info(
                     "plan made", plan_id=plan.id, goal=plan.request.goal, outcome=plan.outcome.value,
                     steps=len(plan.steps), blockers=len(plan.blockers), solve_s=plan.solve_s, why=plan.why,
                 )  # fmt: skip
-                return story.planned(plan, dump_cloud(cloud), pinned)
+                return story.planned(plan, snapshot, pinned)
 
-    async def _answer(self, event: Event, message: PlanRequest) -> Stop | tuple[Plan, Cloud, tuple[str, ...]]:
+    async def _answer(self, event: Event, message: PlanRequest) -> Stop | tuple[Plan, Packed, tuple[str, ...]]:
         context = self._context
         cloud = await self._read(event.domain)
         if isinstance(cloud, Stop):
@@ -121,11 +121,11 @@ class PlannerHandler:
             request = request.model_copy(update={"mode": Mode.DRY_RUN})
         try:
             cloud = changed(cloud, message.changes)
-            plan = await context.blocking(lambda: plan_for(cloud, request, plan_id=message.plan))
+            plan, snapshot = await context.blocking(lambda: _planned(cloud, request, message.plan))
         except BadInputError as error:
             return Stop("request", str(error))
         seconds = (context.clock.now() - now).total_seconds()
-        return plan.model_copy(update={"solve_s": round(seconds, 3)}), cloud, pinned
+        return plan.model_copy(update={"solve_s": round(seconds, 3)}), snapshot, pinned
 
     async def _read(self, domain: str) -> Cloud | Stop:
         """The cloud now; a few tries, then the reason: a story that is asked for also ends."""
@@ -215,6 +215,11 @@ class PlannerHandler:
 PlanVerb = Literal["approved", "finished", "failed"]
 
 
+def _planned(cloud: Cloud, request: AnyRequest, plan_id: str) -> tuple[Plan, Packed]:
+    """The plan and, packed, what it was made from; all of it away from the event loop."""
+    return plan_for(cloud, request, plan_id=plan_id), pack(dump_cloud(cloud))
+
+
 class _Story:
     """What one request writes: its row, its documents, its events; all in one transaction."""
 
@@ -244,7 +249,7 @@ class _Story:
 
         return effect
 
-    def planned(self, plan: Plan, snapshot: bytes, pinned: tuple[str, ...]) -> Effect:
+    def planned(self, plan: Plan, snapshot: Packed, pinned: tuple[str, ...]) -> Effect:
         document = json.dumps(plan.dump(), separators=(",", ":"), ensure_ascii=False).encode()
 
         async def effect(transaction: Transaction) -> None:

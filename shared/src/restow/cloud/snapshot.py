@@ -111,7 +111,17 @@ def _part(kind: type[P], document: Mapping[str, Any], *, what: str) -> P:
 
 
 def dump_cloud(cloud: Cloud) -> bytes:
-    """The canonical text: sorted keys, no blanks, ASCII. Reading it gives an equal cloud."""
+    """The canonical text: sorted keys, no blanks, ASCII. Reading it gives an equal cloud.
+
+    A cloud is a value, so its text is made once and kept with it: a large one takes a while.
+    """
+    kept: bytes | None = cloud.__dict__.get("_dumped")
+    if kept is None:
+        kept = cloud.__dict__["_dumped"] = _dump(cloud)
+    return kept
+
+
+def _dump(cloud: Cloud) -> bytes:
     document = {
         "format": FORMAT,
         "taken_at": cloud.taken_at.astimezone(UTC).isoformat().replace("+00:00", "Z"),

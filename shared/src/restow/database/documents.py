@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import select
@@ -16,14 +17,27 @@ def digest_of(body: bytes) -> str:
     return "sha256:" + hashlib.sha256(body).hexdigest()
 
 
-async def put_document(transaction: Transaction, body: bytes, *, kind: str, at: datetime) -> str:
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """A document ready to be kept. Packing a large one takes a while: do it away from the event loop."""
+
+    digest: str
+    body: bytes
+
+
+def pack(body: bytes) -> Packed:
+    """The document compressed, with the digest of its content."""
+    return Packed(digest_of(body), gzip.compress(body, compresslevel=1, mtime=0))
+
+
+async def put_document(transaction: Transaction, body: bytes | Packed, *, kind: str, at: datetime) -> str:
     """Keep `body` and return its digest; the same content is kept once."""
-    digest = digest_of(body)
-    if await transaction.session.get(DocumentRow, digest) is None:
-        packed = gzip.compress(body, compresslevel=3, mtime=0)
-        transaction.session.add(DocumentRow(digest=digest, kind=kind, body=packed, at=at))
+    packed = body if isinstance(body, Packed) else pack(body)
+    known = select(DocumentRow.digest).where(DocumentRow.digest == packed.digest)
+    if (await transaction.session.execute(known)).first() is None:
+        transaction.session.add(DocumentRow(digest=packed.digest, kind=kind, body=packed.body, at=at))
         await transaction.session.flush()
-    return digest
+    return packed.digest
 
 
 async def get_document(database: Database, digest: str) -> bytes:

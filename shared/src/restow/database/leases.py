@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 
 from restow.clock import Clock
 from restow.database.engine import Database, Transaction
@@ -41,18 +42,15 @@ class Leases:
         """The lease if it is free, expired or ours already (then renewed); None if another holds it."""
         async with self._database.writing() as transaction:
             session, now = transaction.session, self._clock.now()
-            row = (
-                await session.execute(select(LeaseRow).where(LeaseRow.name == name).with_for_update())
-            ).scalar_one_or_none()
-            if row is None:
-                row = LeaseRow(name=name, holder=self._holder, epoch=1, expires_at=now + self._ttl)
-                session.add(row)
-            elif row.holder == self._holder and row.expires_at > now:
-                row.expires_at = now + self._ttl
-            elif row.expires_at <= now:
-                row.holder, row.epoch, row.expires_at = self._holder, row.epoch + 1, now + self._ttl
-            else:
+            insert = sqlite.insert if self._database.is_sqlite else postgresql.insert
+            fresh = insert(LeaseRow).values(name=name, holder=self._holder, epoch=0, expires_at=now)
+            await session.execute(fresh.on_conflict_do_nothing(index_elements=["name"]))  # two may be the first
+            row = (await session.execute(select(LeaseRow).where(LeaseRow.name == name).with_for_update())).scalar_one()
+            if row.expires_at <= now:
+                row.holder, row.epoch = self._holder, row.epoch + 1
+            elif row.holder != self._holder:
                 return None
+            row.expires_at = now + self._ttl
             await session.flush()
             return Lease(name, self._holder, row.epoch)
 

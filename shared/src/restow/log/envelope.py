@@ -39,7 +39,7 @@ def from_kafka(key: bytes | None, value: bytes | None, headers: Sequence[tuple[s
     """Raises PermanentError for what is no CloudEvent of ours."""
     try:
         if "ce_time" not in dict(headers):  # the library would put the time of reading in its place
-            raise PermanentError("the header ce_time is missing")
+            raise PermanentError("not a CloudEvent in binary mode: the header ce_time is missing")
         message = KafkaMessage(headers=dict(headers), key=key, value=value or b"")
         read = from_binary(message, JSONFormat())
         data = read.get_data()

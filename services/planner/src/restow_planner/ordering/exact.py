@@ -15,6 +15,7 @@ from restow_planner.ordering.state import Hop, State
 
 Placement = tuple[int, ...]
 LOOKS = 50  # nodes between two looks at the clock
+NODES_MAX = 1_000_000  # whatever the time limit: what is remembered of each costs memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,7 @@ def search(
     opened = count()
     origin = grid.origin
     left = grid.left(origin)
+    nodes_max = min(nodes_max, NODES_MAX)
     heap: list[tuple[float, int, int, int, Placement]] = [(weight * left, left, next(opened), 0, origin)]
     cost: dict[Placement, int] = {origin: 0}
     came: dict[Placement, tuple[Placement, int, int]] = {}
@@ -115,6 +117,7 @@ class _Grid:
         for index, host in enumerate(self.origin):
             for axis, amount in enumerate(self.demand[index]):
                 self.room[host][axis] += amount  # of the host without the servers searched
+        self._pack()
 
     def _room(self, resource: str, host: HostName) -> int:
         world = self.start.world
@@ -128,29 +131,59 @@ class _Grid:
     def left(self, placement: Placement) -> int:
         return sum(m for m, at, goal in zip(self.memory, placement, self.goal, strict=True) if at != goal)
 
-    def moves(self, here: Placement) -> list[tuple[int, int, Placement]]:
-        room = [list(one) for one in self.room]
-        for index, host in enumerate(here):
-            free = room[host]
+    def _pack(self) -> None:
+        """All resources of a host as one number, a field with a guard bit each: one subtraction tells what fits."""
+        widest = max((abs(amount) for row in (*self.room, *self.demand) for amount in row), default=0)
+        width = widest.bit_length() + 2
+        shifts = [axis * width for axis in range(len(self.demand[0]) if self.demand else 0)]
+        self.guard = sum(1 << (shift + width - 1) for shift in shifts)
+        self.packed = [sum(amount << at for amount, at in zip(row, shifts, strict=True)) for row in self.demand]
+        self.packed_room = [sum(amount << at for amount, at in zip(row, shifts, strict=True)) for row in self.room]
+        free = [list(row) for row in self.room]
+        for index, host in enumerate(self.origin):
             for axis, amount in enumerate(self.demand[index]):
-                free[axis] -= amount
+                free[host][axis] -= amount
+        self.plain = all(amount >= 0 for row in free for amount in row)  # no host is overfull at the start
+
+    def moves(self, here: Placement) -> list[tuple[int, int, Placement]]:
+        """(server, host, placement) of every move that every rule lets happen now."""
+        fitting = self._fitting(here) if self.plain else self._fitting_overfull(here)
         found = []
         state: State | None = None
-        for index, at in enumerate(here):
-            demand = self.demand[index]
-            for host in self.open[index]:
-                if host == at:
+        for index, host in fitting:
+            if self.special[index]:
+                state = state or self._state(here)
+                if not state.fits(self.servers[index], self.hosts[host]):
                     continue
-                for amount, free_amount in zip(demand, room[host], strict=True):
-                    if amount and amount > free_amount:
-                        break
-                else:
-                    if self.special[index]:
-                        state = state or self._state(here)
-                        if not state.fits(self.servers[index], self.hosts[host]):
-                            continue
-                    found.append((index, host, (*here[:index], host, *here[index + 1 :])))
+            found.append((index, host, (*here[:index], host, *here[index + 1 :])))
         return found
+
+    def _fitting(self, here: Placement) -> list[tuple[int, int]]:
+        free = self.packed_room.copy()
+        for demand, host in zip(self.packed, here, strict=True):
+            free[host] -= demand
+        guard = self.guard
+        guarded = [one | guard for one in free]
+        return [
+            (index, host)
+            for index, demand in enumerate(self.packed)
+            for host in self.open[index]
+            if (guarded[host] - demand) & guard == guard and host != here[index]
+        ]
+
+    def _fitting_overfull(self, here: Placement) -> list[tuple[int, int]]:
+        """The same axis by axis: a host may have less than nothing left of what the server does not need."""
+        free = [list(row) for row in self.room]
+        for demand, host in zip(self.demand, here, strict=True):
+            for axis, amount in enumerate(demand):
+                free[host][axis] -= amount
+        return [
+            (index, host)
+            for index, demand in enumerate(self.demand)
+            for host in self.open[index]
+            if host != here[index]
+            and all(not amount or amount <= left for amount, left in zip(demand, free[host], strict=True))
+        ]
 
     def _state(self, placement: Placement) -> State:
         state = self.start.copy()

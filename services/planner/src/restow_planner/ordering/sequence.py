@@ -14,13 +14,13 @@ from restow_planner.ordering.greedy import Greedy
 from restow_planner.ordering.state import Hop, State, cost_of, holds
 from restow_planner.ordering.world import World
 
-NODES_PER_SECOND = 6000  # of exact search, on one plain core; keeps the work the same on every machine
+NODES_PER_SECOND = 10_000  # of exact search, on one plain core; keeps the work the same on every machine
 SMALL_SERVERS = 40  # up to so many servers and hosts the optimum is looked for
 SMALL_HOSTS = 40
 WIDE_SERVERS = 60  # of a part of a large instance
 WIDE_HOSTS = 30
 TRIES_MAX = 40
-GREEDY_SEARCHES = ((5.0, 0.5), (2.0, 0.5))  # weight of what is left, share of the nodes; heavier is faster and dearer
+GREEDY_SEARCHES = ((5.0, 0.3), (2.0, 20.0))  # weight of what is left (heavier: faster, dearer), share of the nodes
 WALKED_HOPS_MAX = 400_000  # hops walked again in search of needless parkings
 
 
