@@ -48,9 +48,13 @@ async def measure(*, hosts: int, servers_per_host: int, seed: int) -> dict[str, 
         options = SimulationOptions(service_down_time_s=1.0, power_off_s=0.5)
         cloud = SimulatedCloud(given, clock, seed=seed, options=options)
         context = Context(
-            clock=clock, database=database, clouds=SimulatedClouds({cloud.domain: cloud}), blocking=ThreadBlocking(2),
-            instance="bench", new_id=random_id,
-        )  # fmt: skip
+            clock=clock,
+            database=database,
+            clouds=SimulatedClouds({cloud.domain: cloud}),
+            blocking=ThreadBlocking(2),
+            instance="bench",
+            new_id=random_id,
+        )
         installation = Installation(context, names=("detector", "planner", "executor"))
         await installation.start()
         try:
@@ -66,7 +70,7 @@ async def measure(*, hosts: int, servers_per_host: int, seed: int) -> dict[str, 
                         subject="policy",
                         time=clock.now(),
                         correlation="policy",
-                    )  # fmt: skip
+                    )
                 )
             await asyncio.sleep(5)  # several looks at the whole cloud: everything is warm
             busiest = max(given.servers_on, key=lambda name: len(given.servers_on[name]))
@@ -89,10 +93,6 @@ async def measure(*, hosts: int, servers_per_host: int, seed: int) -> dict[str, 
         finally:
             await installation.stop(drain_s=2)
             await database.close()
-    import os
-    if os.environ.get("TL"):
-        for row in rows:
-            print(round((row.time - opened).total_seconds(), 2), row.type)
     total, evidence = (evacuated[0] - crashed_at).total_seconds(), (opened - crashed_at).total_seconds()
     fencing = (fenced - began).total_seconds()
     return {"total_s": total, "evidence_s": evidence, "fencing_s": fencing, "reaction_s": total - evidence - fencing}

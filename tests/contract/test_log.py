@@ -4,11 +4,11 @@ import asyncio
 
 import pytest
 from sqlalchemy import select
-from support.logs import Recorder, World, a_world, an_event, eventually
 
 from restow.database.tables import EventRow
 from restow.errors import PermanentError, TransientError
 from restow.log.dead import list_letters, order_replay
+from support.logs import Recorder, World, a_world, an_event, eventually
 
 
 @pytest.fixture(params=["embedded on SQLite", pytest.param("Kafka on PostgreSQL", marks=pytest.mark.real)])
@@ -39,7 +39,8 @@ async def until_done(world: World, events: list) -> None:
 def in_order(world_effects: list, events: list) -> bool:
     """Each event had one effect, in the order of its domain."""
     return all(
-        [done for d, done, _ in world_effects if d == domain] == [event.id for event in events if event.domain == domain]
+        [done for d, done, _ in world_effects if d == domain]
+        == [event.id for event in events if event.domain == domain]
         for domain in {event.domain for event in events}
     )
 
@@ -163,14 +164,13 @@ async def test_a_process_that_dies_in_the_middle_leaves_the_event_to_the_next(wo
 
 async def test_two_processes_of_one_group_do_everything_once_while_members_come_and_go(world):
     events = several(world, 120, domains=6)
-    async with world.relaying():
-        async with world.consuming(a_recorder(world, name="one")):
-            await world.append(events[:40])
-            async with world.consuming(a_recorder(world, name="two")):
-                await world.append(events[40:80])
-                await until_done(world, events[:60])
-            await world.append(events[80:])
-            await until_done(world, events)
+    async with world.relaying(), world.consuming(a_recorder(world, name="one")):
+        await world.append(events[:40])
+        async with world.consuming(a_recorder(world, name="two")):
+            await world.append(events[40:80])
+            await until_done(world, events[:60])
+        await world.append(events[80:])
+        await until_done(world, events)
     effects = await world.effects()
     assert len(effects) == len(events)
     assert in_order(effects, events)

@@ -194,6 +194,10 @@ async def _settled(http: httpx2.AsyncClient) -> None:
         incidents = [incident for incident in await _all(http, "/v1/incidents") if not incident.get("outcome")]
         if not plans and not incidents:
             return
+        for incident in incidents:
+            if incident["symptom"] == "returned-host":  # it asks for a person: here one looks, and says so
+                body = {"why": "looked at: the host may come back"}
+                await http.post(f"/v1/incidents/{incident['id']}/close", json=body)
         if time.monotonic() > deadline:
             told = [(plan["id"], plan["state"]) for plan in plans] + [(one["id"], one["symptom"]) for one in incidents]
             raise AssertionError(f"not settled within {SETTLE_S:.0f} s: {told[:10]}")

@@ -4,13 +4,13 @@ import asyncio
 import time
 
 import pytest
-from support.logs import Recorder, a_world, an_event, eventually
-from support.real import Part
 
 from restow.database.engine import Database, DatabaseAwayError
 from restow.errors import BadInputError
 from restow.log.kafka import BrokerAwayError, KafkaAccess, KafkaLog, KafkaPublisher, TopicSettings, create_topics
 from restow.runtime.run import wait_for_database
+from support.logs import Recorder, a_world, an_event, eventually
+from support.real import Part
 
 pytestmark = pytest.mark.real
 

@@ -110,7 +110,9 @@ class World:
     async def effects(self) -> list[tuple[str, str, str]]:
         """(domain, event id, by whom) in the order in which they happened."""
         async with self.database.reading() as session:
-            rows = await session.execute(select(EFFECTS.c.domain, EFFECTS.c.event, EFFECTS.c.by).order_by(EFFECTS.c.seq))
+            rows = await session.execute(
+                select(EFFECTS.c.domain, EFFECTS.c.event, EFFECTS.c.by).order_by(EFFECTS.c.seq)
+            )
             return [tuple(row) for row in rows]
 
     async def forget_positions(self) -> None:

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import httpx2
 
-
 RESTOW = Path(sys.executable).parent / "restow"
 START_S = 60.0
 

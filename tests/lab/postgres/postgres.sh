@@ -23,8 +23,7 @@ up() {
 listen_addresses = '127.0.0.1'
 port = $port
 unix_socket_directories = '$d'
-fsync = off
-synchronous_commit = off
+fsync = off   # the machine stays up; but commits are synchronous, or a killed server would forget some
 full_page_writes = off
 max_connections = 100
 shared_buffers = 64MB

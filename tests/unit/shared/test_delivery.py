@@ -4,7 +4,6 @@ import asyncio
 
 import pytest
 from sqlalchemy import select
-from support.logs import Recorder, an_event
 
 from restow.clock import SystemClock
 from restow.database.engine import EVENT_BYTES_MAX, Database
@@ -14,6 +13,7 @@ from restow.log.dead import list_letters
 from restow.log.delivery import RETRY_DELAYS_S, Delivery
 from restow.log.envelope import from_kafka, to_kafka
 from restow.messages.events import Refusal, effect_of
+from support.logs import Recorder, an_event
 
 
 class PatientClock(SystemClock):
@@ -96,7 +96,7 @@ async def test_an_event_too_large_for_a_broker_is_refused_before_it_is_in_the_lo
         an_event(1, domain="d"), "restow.refusal", Refusal(what="x" * EVENT_BYTES_MAX, guard="g", why=""),
         source="test", subject="s", time=an_event(1, domain="d").time,
     )  # fmt: skip
-    with pytest.raises(PermanentError, match="more than"):
+    with pytest.raises(PermanentError, match="more than"):  # noqa: PT012
         async with database.writing() as transaction:
             transaction.session.add(InboxRow(consumer="c", event="e", at=event.time))
             transaction.emit(event)

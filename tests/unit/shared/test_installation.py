@@ -2,7 +2,6 @@ import asyncio
 
 import pytest
 from sqlalchemy import select
-from support.logs import EFFECTS, Recorder, _metadata, an_event
 
 from restow.clock import SystemClock
 from restow.database.engine import Database
@@ -13,6 +12,7 @@ from restow.runtime.blocking import InPlaceBlocking
 from restow.runtime.health import failures
 from restow.runtime.installation import Installation, LoopDiedError
 from restow.runtime.service import Context, Loop, Service
+from support.logs import EFFECTS, Recorder, _metadata, an_event
 
 
 @pytest.fixture

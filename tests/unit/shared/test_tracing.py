@@ -1,7 +1,6 @@
 import pytest
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from sqlalchemy import select
-from support.logs import an_event
 
 from restow.clock import SystemClock
 from restow.database.engine import Database, event_of
@@ -9,6 +8,7 @@ from restow.database.tables import EventRow, Row
 from restow.log.delivery import Delivery
 from restow.messages.events import Refusal, Topic, effect_of
 from restow.tracing import current_traceparent, start_tracing
+from support.logs import an_event
 
 
 class Passing:
@@ -22,8 +22,14 @@ class Passing:
     async def handle(self, event):
         async def effect(transaction):
             transaction.emit(
-                effect_of(event, "restow.refusal", Refusal(what="w", guard=self.group, why=""), source=self.group,
-                          subject=self.group, time=event.time)  # fmt: skip
+                effect_of(
+                    event,
+                    "restow.refusal",
+                    Refusal(what="w", guard=self.group, why=""),
+                    source=self.group,
+                    subject=self.group,
+                    time=event.time,
+                )
             )
 
         return effect

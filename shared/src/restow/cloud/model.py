@@ -176,7 +176,7 @@ class Among:
 
 @dataclass(frozen=True, slots=True)
 class Reserve:
-    """This much stays free on each of these hosts."""
+    """So much stays free on each of these hosts."""
 
     hosts: tuple[HostName, ...]
     keep_free: Mapping[Resource, int]

@@ -27,8 +27,10 @@ class Topic(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One entry of the log. `correlation` is the incident or request that a whole story shares,
-    `causation` the event that caused this one, `domain` the partition key.
+    """One entry of the log.
+
+    `correlation` is the incident or request that a whole story shares, `causation` the event that caused this one,
+    `domain` the partition key.
     """
 
     id: str
@@ -156,8 +158,10 @@ class PlanRequested(Message):
 
 
 class PlanProposed(Message):
-    """The planner's answer, whatever its outcome. `document` is the digest of the restow.plan/1
-    and `snapshot` that of the restow.cloud/1 it was made from (see restow.database.documents).
+    """The planner's answer, whatever its outcome.
+
+    `document` is the digest of the restow.plan/1, `snapshot` that of the restow.cloud/1 it was made from
+    (see restow.database.documents).
     """
 
     plan: str

@@ -41,16 +41,17 @@ class Purpose(StrEnum):
 
 
 class Edge(Message):
-    """This step waits until `step` has ended, because of this."""
+    """A wait until `step` has ended, and because of what."""
 
     step: str
     because: str
 
 
 class Step(Message):
-    """One thing done to the cloud. `server`, `source`, `target` are null where the action has none;
-    host actions name their `host`. A server holds its resources on the source until the step
-    ends and on the target from its start.
+    """One thing done to the cloud.
+
+    `server`, `source`, `target` are null where the action has none; host actions name their `host`. A server holds
+    its resources on the source until the step ends and on the target from its start.
     """
 
     id: str

@@ -14,7 +14,9 @@ Occupancy = Mapping[ServerId, tuple[HostName, ...]]
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """A broken hard rule. `subject` is the host, rack, zone, server or group that breaks it, `amount` by how much:
+    """A broken hard rule.
+
+    `subject` is the host, rack, zone, server or group that breaks it, `amount` by how much:
     a plan may start from a cloud that breaks rules, but no (rule, subject) may ever get worse.
     """
 

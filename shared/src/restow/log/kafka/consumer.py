@@ -1,204 +1,45 @@
-"""Kafka behind the log's port: who it is, what is published, what is consumed. The only importer of aiokafka.
-
-Offsets move after the database. A consumer group's assignment is a hint and never a guard.
-"""
+"""Events on their way from the broker to handlers: groups, partitions, offsets, rebalances."""
 
 import asyncio
 import time
-from collections import defaultdict, deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from collections import deque
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Any
 
 import structlog
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
-from aiokafka.helpers import create_ssl_context
-from aiokafka.partitioner import DefaultPartitioner
 
 from restow.database.engine import DatabaseAwayError
-from restow.errors import PermanentError, TransientError
+from restow.errors import PermanentError
 from restow.log.delivery import Delivery
-from restow.log.envelope import from_kafka, to_kafka
+from restow.log.envelope import from_kafka
+from restow.log.kafka.access import (
+    BATCH_BYTES,
+    BROKER_RETRY_S,
+    CALL_MAX_S,
+    METADATA_S,
+    BrokerAwayError,
+    KafkaAccess,
+    patiently,
+    quietly,
+)
 from restow.log.port import Handler
-from restow.messages.events import Event, Topic
+from restow.messages.events import Event
 from restow.runtime.metrics import LAG
 
 BROKER_AWAY_MAX_S = 600.0  # then the process gives up and its supervisor starts a new one
 BROKER_LOOK_S = 5.0
-BROKER_RETRY_S = 2.0
-CALL_MAX_S = 10.0  # commits and looks at the broker
 COMMIT_EVERY_S = 0.5
 POLL_S = 0.2
 POLL_RECORDS = 200
 QUEUE_RECORDS = 200  # a partition with more than this waiting is paused; it holds at most POLL_RECORDS more
 REVOKE_GRACE_S = 12.0  # a solve may end before its partition goes; the group waits for it
 SESSION_S = 15.0
-METADATA_S = 30.0
-BATCH_BYTES = 8 * 2**20
-TOPIC_EXISTS = 36  # Kafka's error code
 
 log = structlog.get_logger(__name__)
-T = TypeVar("T")
-
-
-class BrokerAwayError(TransientError):
-    """The broker does not answer, or refuses us; the text says what was tried."""
-
-
-@dataclass(frozen=True, slots=True)
-class KafkaAccess:
-    """Where the broker is and how we show who we are."""
-
-    bootstrap: str
-    security_protocol: str = "PLAINTEXT"
-    sasl_mechanism: str = "SCRAM-SHA-512"
-    username: str | None = None
-    password: str | None = field(default=None, repr=False)
-    ca_file: str | None = None
-    cert_file: str | None = None
-    key_file: str | None = None
-
-    def options(self) -> dict[str, Any]:
-        """What every client of aiokafka takes."""
-        options: dict[str, Any] = {"bootstrap_servers": self.bootstrap, "security_protocol": self.security_protocol}
-        if self.security_protocol.endswith("SSL"):
-            options["ssl_context"] = create_ssl_context(
-                cafile=self.ca_file, certfile=self.cert_file, keyfile=self.key_file
-            )
-        if self.security_protocol.startswith("SASL"):
-            options |= {
-                "sasl_mechanism": self.sasl_mechanism,
-                "sasl_plain_username": self.username,
-                "sasl_plain_password": self.password,
-            }
-        return options
-
-    def away(self, error: BaseException, *, tried_s: float | None = None) -> BrokerAwayError:
-        """The error that tells a person what to look at."""
-        how = self.security_protocol + (f" with {self.sasl_mechanism}" if "SASL" in self.security_protocol else "")
-        tried = "" if tried_s is None else f", tried for {tried_s:g} s"
-        return BrokerAwayError(
-            f"RESTOW_KAFKA_BOOTSTRAP={self.bootstrap}: no broker to work with ({how}{tried}): "
-            f"{type(error).__name__}: {error}"
-        )
-
-
-async def patiently(access: KafkaAccess, work: Callable[[], Awaitable[T]], *, timeout_s: float) -> T:
-    """Try until it works. Raises BrokerAwayError after `timeout_s`."""
-    began = time.monotonic()  # the broker lives in the machine's time, whatever clock Restow runs on
-    while True:
-        left_s = timeout_s - (time.monotonic() - began)
-        try:
-            return await asyncio.wait_for(work(), max(left_s, 1.0))
-        except (KafkaError, OSError, TimeoutError) as error:
-            if left_s <= BROKER_RETRY_S:
-                raise access.away(error, tried_s=timeout_s) from error
-            log.info("the broker does not answer yet", bootstrap=access.bootstrap, error=str(error))
-            await asyncio.sleep(BROKER_RETRY_S)
-
-
-@dataclass(frozen=True, slots=True)
-class TopicSettings:
-    partitions: int = 12
-    replication: int = 1
-    retention_h: Mapping[Topic, int] = field(
-        default_factory=lambda: {Topic.TELEMETRY: 24, Topic.COMMANDS: 7 * 24, Topic.HEALING: 28 * 24, Topic.DEAD: 672}
-    )
-
-
-async def create_topics(access: KafkaAccess, settings: TopicSettings, *, timeout_s: float) -> tuple[str, ...]:
-    """Create those of our topics that are missing; their names. What exists stays as it is.
-
-    Raises BrokerAwayError, and PermanentError where the broker refuses.
-    """
-    wanted = [
-        NewTopic(
-            topic.value, settings.partitions, settings.replication,
-            topic_configs={
-                "retention.ms": str(settings.retention_h[topic] * 3_600_000), "max.message.bytes": str(BATCH_BYTES),
-            },
-        )
-        for topic in Topic
-    ]  # fmt: skip
-
-    async def ask() -> Any:
-        admin = AIOKafkaAdminClient(**access.options())
-        try:
-            await admin.start()
-            missing = set(Topic) - set(await admin.list_topics())
-            return await admin.create_topics([topic for topic in wanted if topic.name in missing]) if missing else None
-        finally:
-            await admin.close()
-
-    answer = await patiently(access, ask, timeout_s=timeout_s)
-    errors = [] if answer is None else answer.topic_errors
-    refused = [f"{name}: {why or f'error {code}'}" for name, code, *why in errors if code not in (0, TOPIC_EXISTS)]
-    if refused:
-        raise PermanentError("the broker refuses to create topics: " + "; ".join(str(line) for line in refused))
-    return tuple(name for name, code, *_ in errors if code == 0)
-
-
-class KafkaPublisher:
-    """Publishes events in order: those of one partition go in one batch at a time, acknowledged by all replicas."""
-
-    def __init__(self, access: KafkaAccess) -> None:
-        self._access = access
-        self._producer: Any = None
-
-    async def publish(self, events: Sequence[Event]) -> None:
-        """Return when all are acknowledged. Raises BrokerAwayError: then some may be there, in order."""
-        try:
-            producer = self._producer or await self._start()
-            waiting: dict[TopicPartition, deque[Event]] = defaultdict(deque)
-            for event in events:
-                waiting[await self._partition(producer, event)].append(event)
-            while waiting:
-                acks = [await producer.send_batch(self._batch(producer, queue), tp.topic, partition=tp.partition)
-                        for tp, queue in waiting.items()]  # fmt: skip
-                for ack in await asyncio.gather(*acks, return_exceptions=True):
-                    if isinstance(ack, BaseException):
-                        raise ack
-                waiting = {tp: queue for tp, queue in waiting.items() if queue}
-        except (KafkaError, OSError, TimeoutError) as error:
-            await self.close()  # a fresh producer has no batch left over that could overtake
-            raise self._access.away(error) from error
-
-    async def close(self) -> None:
-        producer, self._producer = self._producer, None
-        if producer is not None:
-            await _quietly(producer.stop())
-
-    async def _start(self) -> Any:
-        producer = AIOKafkaProducer(
-            **self._access.options(), enable_idempotence=True, acks="all", compression_type="gzip",
-            max_batch_size=BATCH_BYTES, max_request_size=BATCH_BYTES, metadata_max_age_ms=int(METADATA_S * 1000),
-            request_timeout_ms=30_000,
-        )  # fmt: skip
-        try:
-            await producer.start()
-        except BaseException:
-            await _quietly(producer.stop())
-            raise
-        self._producer = producer
-        return producer
-
-    async def _partition(self, producer: Any, event: Event) -> TopicPartition:
-        partitions = sorted(await producer.partitions_for(event.topic.value))
-        return TopicPartition(event.topic.value, DefaultPartitioner()(event.domain.encode(), partitions, partitions))
-
-    def _batch(self, producer: Any, queue: deque[Event]) -> Any:
-        batch = producer.create_batch()
-        while queue:
-            key, value, headers = to_kafka(queue[0])
-            at_ms = int(queue[0].time.timestamp() * 1000)
-            if batch.append(key=key, value=value, timestamp=at_ms, headers=headers) is None:
-                break
-            queue.popleft()
-        batch.close()
-        return batch
 
 
 class KafkaLog:
@@ -247,7 +88,7 @@ class KafkaLog:
         try:
             await consumer.start()
         except BaseException:
-            await _quietly(consumer.stop())
+            await quietly(consumer.stop())
             raise
         return group
 
@@ -360,7 +201,7 @@ class _Group(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
     async def close(self) -> None:
         """End at once, commit what is done, leave the group."""
         await self._end(set(self._partitions), grace_s=0)
-        await _quietly(self._consumer.stop())
+        await quietly(self._consumer.stop())
 
     async def _end(self, gone: set[TopicPartition], *, grace_s: float | None) -> None:
         ending = {tp: self._partitions[tp] for tp in sorted(gone) if tp in self._partitions}
@@ -443,8 +284,6 @@ class _Group(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
 
 
 def _unreadable(record: Any) -> Event:
-    from datetime import UTC, datetime
-
     return Event(
         id=f"{record.topic}/{record.partition}/{record.offset}"[-64:], type="restow.unreadable", source="kafka",
         domain=(record.key or b"").decode(errors="replace")[:255], subject="",
@@ -452,11 +291,3 @@ def _unreadable(record: Any) -> Event:
         data={"value": (record.value or b"")[:10_000].decode(errors="replace")},
         correlation=f"{record.topic}/{record.partition}/{record.offset}"[-64:],
     )  # fmt: skip
-
-
-async def _quietly(stopping: Awaitable[None]) -> None:
-    """A client that cannot say goodbye is gone all the same."""
-    try:
-        await asyncio.wait_for(stopping, CALL_MAX_S)
-    except (KafkaError, OSError, TimeoutError) as error:
-        log.info("a Kafka client did not close in good order", error=repr(error))
