@@ -17,7 +17,7 @@ from restow.ids import id_of_effect
 from restow.log.dead import Letter, event_as_json, letter_of
 from restow.log.port import Handler
 from restow.messages.events import DeadLetter, Event, effect_of
-from restow.runtime.metrics import DEAD_LETTERS, HANDLED, HANDLER_SECONDS, RETRIES
+from restow.metrics import DEAD_LETTERS, HANDLED, HANDLER_SECONDS, RETRIES
 from restow.tracing import handling
 
 RETRY_DELAYS_S = (1.0, 2.0, 5.0, 10.0, 30.0)

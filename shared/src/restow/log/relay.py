@@ -20,7 +20,7 @@ from restow.database.tables import EventRow, PositionRow
 from restow.errors import TransientError
 from restow.log.embedded import end_of_log
 from restow.messages.events import Event
-from restow.runtime.metrics import RELAY_BEHIND, RELAY_POSITION, RELAYED
+from restow.metrics import RELAY_BEHIND, RELAY_POSITION, RELAYED
 
 POSITION = LEASE = "relay"
 LEASE_S = 6.0

@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from restow.errors import BadInputError, FieldError
-from restow.runtime.metrics import TEXT, exposition
+from restow.metrics import TEXT, exposition
 
 CHECK_MAX_S = 5.0
 GRACE_S = 5  # for answers under way and open event streams

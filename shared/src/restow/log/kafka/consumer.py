@@ -28,7 +28,7 @@ from restow.log.kafka.access import (
 )
 from restow.log.port import Handler
 from restow.messages.events import Event
-from restow.runtime.metrics import LAG
+from restow.metrics import LAG
 
 BROKER_AWAY_MAX_S = 600.0  # then the process gives up and its supervisor starts a new one
 BROKER_LOOK_S = 5.0

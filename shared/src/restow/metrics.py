@@ -1,0 +1,25 @@
+"""The metrics that every service has, in Prometheus form. Units are in the names."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.registry import REGISTRY
+
+HANDLED = Counter(
+    "restow_events_handled_total", "Events that a consumer group has dealt with.", ["group", "type", "result"]
+)
+DEAD_LETTERS = Counter("restow_dead_letters_total", "Events set aside; each wants a person.", ["group"])
+RETRIES = Counter("restow_event_retries_total", "Failed attempts that are tried again.", ["group"])
+HANDLER_SECONDS = Histogram(
+    "restow_handler_seconds", "From delivery of an event to its effect, retries included.", ["group", "type"],
+    buckets=(0.005, 0.02, 0.1, 0.5, 1, 2, 5, 10, 30, 60, 120),
+)  # fmt: skip
+LAG = Gauge("restow_consumer_lag_events", "Events in the log that a consumer group has not dealt with.",
+            ["group", "topic"])  # fmt: skip
+RELAY_POSITION = Gauge("restow_relay_position", "Number of the last event that the broker has acknowledged.")
+RELAY_BEHIND = Gauge("restow_relay_behind_events", "Events that the broker has not acknowledged yet.")
+RELAYED = Counter("restow_relayed_events_total", "Events that the broker has acknowledged.", ["topic"])
+TEXT = "text/plain; version=0.0.4; charset=utf-8"
+
+
+def exposition(registry: CollectorRegistry = REGISTRY) -> bytes:
+    """All metrics of this process in Prometheus' text format; its media type is TEXT."""
+    return generate_latest(registry)

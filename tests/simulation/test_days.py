@@ -1,0 +1,23 @@
+"""Seeded simulated days with random faults: promises 1 to 7 hold. The long run is `make simulate`."""
+
+import pytest
+
+from restow.simulation.day import play_day
+from restow.simulation.witness import report
+
+HOURS = 6.0
+
+
+@pytest.mark.parametrize("seed", range(1, 5))
+@pytest.mark.timeout(600)
+def test_a_day_of_trouble_keeps_the_promises(seed: int) -> None:
+    day = play_day(seed, hours=HOURS, replays_max=3)
+    assert day.plans > 0, "nothing was ever planned: this day proves nothing"
+    assert day.held, f"again: restow simulate day --seed {seed} --hours {HOURS:g}\n{report(day.verdicts)}"
+
+
+@pytest.mark.timeout(600)
+def test_the_same_seed_gives_the_same_trace_and_another_seed_another() -> None:
+    first, again, other = (play_day(seed, hours=2, replays_max=1) for seed in (11, 11, 12))
+    assert first.trace == again.trace
+    assert first.trace != other.trace
