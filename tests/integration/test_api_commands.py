@@ -158,10 +158,20 @@ def test_the_rest_of_the_front_door_is_there(listening: Listening, capsys, tmp_p
     assert json.loads(snapshot.read_text())["format"] == "restow.cloud/1"
     assert run(["policies", "show"]) == 0
     policy.write_text(capsys.readouterr().out)
-    for words in (["policies", "validate", str(policy)], ["policies", "put", str(policy)], ["hosts", "list"],
-                  ["hosts", "show", "host-1"], ["servers", "list", "--host", "host-1"], ["servers", "show", "s1"],
-                  ["incidents", "list"], ["events", "list", "--topic", "all"], ["hosts", "maintenance", "host-1"],
-                  ["hosts", "maintenance", "host-1", "--off"], ["fault", "host-crash", "host-1"], ["fault", "clear"]):  # fmt: skip
+    for words in (
+        ["policies", "validate", str(policy)],
+        ["policies", "put", str(policy)],
+        ["hosts", "list"],
+        ["hosts", "show", "host-1"],
+        ["servers", "list", "--host", "host-1"],
+        ["servers", "show", "s1"],
+        ["incidents", "list"],
+        ["events", "list", "--topic", "all"],
+        ["hosts", "maintenance", "host-1"],
+        ["hosts", "maintenance", "host-1", "--off"],
+        ["fault", "host-crash", "host-1"],
+        ["fault", "clear"],
+    ):
         assert run(words) == 0, (words, capsys.readouterr())
     assert run(["hosts", "show", "host-9"]) == 1
     assert listening.door.ports[0].faults == [("host-crash", "host-1"), ("clear", None)]

@@ -261,6 +261,7 @@ async def _on_kafka(bootstrap: str) -> set[str]:
     consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False)
     await consumer.start()
     try:
+        await consumer.topics()  # fetches what is known of all of them
         partitions = []
         for topic in Topic:
             partitions += [TopicPartition(topic.value, n) for n in consumer.partitions_for_topic(topic.value) or ()]
@@ -268,7 +269,7 @@ async def _on_kafka(bootstrap: str) -> set[str]:
         ends = await consumer.end_offsets(partitions)
         for partition in partitions:
             await consumer.seek_to_beginning(partition)
-        while any(await consumer.position(partition) < end for partition, end in ends.items()):
+        while [one for one, end in ends.items() if await consumer.position(one) < end]:
             for messages in (await consumer.getmany(timeout_ms=1000)).values():
                 found |= {dict(message.headers)["ce_id"].decode() for message in messages}
     finally:

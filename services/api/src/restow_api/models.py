@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from restow.cloud.documents import HostDocument, ServerDocument
 from restow.messages.base import Message
@@ -58,7 +58,13 @@ class NewKey(Message):
     role: Literal["viewer", "operator", "approver", "admin"]
 
 
-class Alert(BaseModel):
+class Foreign(BaseModel):
+    """A format that others own: strict about what we read, open to what they add."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
+
+
+class Alert(Foreign):
     """One alert of Alertmanager's webhook, version 4."""
 
     status: Literal["firing", "resolved"]
@@ -70,7 +76,7 @@ class Alert(BaseModel):
     fingerprint: str = ""
 
 
-class Alerts(BaseModel):
+class Alerts(Foreign):
     """Alertmanager's webhook body, version 4. What it adds in later versions is let pass."""
 
     version: Literal["4"]
@@ -99,7 +105,7 @@ class SignalData(Message):
     labels: dict[str, str] = Field(default_factory=dict)
 
 
-class SignalEvent(BaseModel):
+class SignalEvent(Foreign):
     """A CloudEvent in structured mode; extension attributes are let pass."""
 
     specversion: Literal["1.0"]

@@ -116,8 +116,13 @@ class Story:
         count = 10 if len(hosts) >= MANY_HOSTS else 1
         used = {host["name"]: len(await self._servers(host["name"])) for host in hosts}
         names = sorted(used, key=lambda name: (used[name] == 0, used[name], name))[:count]
-        for name in names:
-            await self._call("POST", f"/v1/hosts/{name}/maintenance", {"reason": "kernel update"})
+        if count == 1:
+            await self._call("POST", f"/v1/hosts/{names[0]}/maintenance", {"reason": "kernel update"})
+        else:  # one plan for all: it knows what each host's emptying means for the others
+            plan = await self._plan({"goal": "evacuate", "hosts": names, "mode": "auto", "reason": "kernel update"})
+            if plan["state"] != "finished" or plan["plan"]["blockers"]:
+                left = len(plan["plan"]["blockers"])
+                raise StoryError(f"the plan ended as {plan['state']}, {left} servers left: {plan.get('why', '')}")
         for name in names:
             await self._until(f"{name} to be empty", partial(self._is_empty, name))
         return f"{', '.join(names)}: {sum(used[name] for name in names)} servers moved away live, none is left"
