@@ -1,7 +1,11 @@
 """Seeded simulated days with random faults: promises 1 to 7 hold. The long run is `make simulate`."""
 
 import pytest
+from support.builders import a_cloud, a_host, a_server
+from support.clocks import ManualClock
 
+from restow.cloud.simulated.cloud import SimulatedCloud
+from restow.ids import HostName, ServerId
 from restow.simulation.day import play_day
 from restow.simulation.witness import report
 
@@ -21,3 +25,13 @@ def test_the_same_seed_gives_the_same_trace_and_another_seed_another() -> None:
     first, again, other = (play_day(seed, hours=2, replays_max=1) for seed in (11, 11, 12))
     assert first.trace == again.trace
     assert first.trace != other.trace
+
+
+async def test_the_witness_sees_an_evacuation_from_a_host_with_power() -> None:
+    clock = ManualClock()
+    given = a_cloud([a_host("h1"), a_host("h2")], [a_server("s1", on="h1")])
+    cloud = SimulatedCloud(given, clock, seed=1)
+    await cloud.inject("host-hang", HostName("h1"))
+    await cloud.force_down(HostName("h1"), down=True)
+    await cloud.evacuate(ServerId("s1"), to=HostName("h2"), request_id="careless")
+    assert [broken.server for broken in cloud.unfenced()] == ["s1"]

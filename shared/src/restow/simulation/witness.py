@@ -108,7 +108,7 @@ class Witness:
         return Verdict(2, "No step breaks a rule that held before it", not found, facts)
 
     def _fenced(self) -> Verdict:
-        broken = [one for cloud in self.clouds.values() for one in cloud.violations() if one.kind == "unfenced"]
+        broken = [one for cloud in self.clouds.values() for one in cloud.unfenced()]
         evacuations = sum(a.kind == "evacuate" for cloud in self.clouds.values() for a in cloud.attempts())
         found = "; ".join(f"{one.server} from {one.host}: {one.detail}" for one in broken[:3])
         facts = found or f"{evacuations} evacuations, each from a host without power"

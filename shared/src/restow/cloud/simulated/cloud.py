@@ -186,6 +186,11 @@ class SimulatedCloud:
         self._catch_up()
         return tuple(self._world.ledger.broken)
 
+    def unfenced(self) -> tuple[Broken, ...]:
+        """Every evacuation that was taken while its host still had power."""
+        self._catch_up()
+        return tuple(self._world.ledger.unfenced)
+
     def history(self) -> tuple[Held, ...]:
         """Every change of what a server claims where, in order: it tells which rules held at which instant."""
         self._catch_up()

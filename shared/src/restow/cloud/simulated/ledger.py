@@ -41,6 +41,7 @@ class Ledger:
         self.claims: dict[ServerId, dict[HostName, Mapping[Resource, int]]] = {}
         self.guests: dict[ServerId, set[HostName]] = {}
         self.broken: list[Broken] = []
+        self.unfenced: list[Broken] = []
         self.history: list[Held] = []
 
     def claim(self, server: ServerId, host: HostName, demand: Mapping[Resource, int], *, now: float) -> None:
@@ -93,9 +94,12 @@ class Ledger:
         self._note(Broken(now, "evacuated-twice", host, server, "a second evacuation was asked for while one ran"))
 
     def evacuated(self, server: ServerId, host: HostName, *, powered: bool, now: float) -> None:
-        """An evacuation was taken; a host that still has power may still write to the server's disk."""
-        if powered:
-            self._note(Broken(now, "unfenced", host, server, "evacuated while its host had power"))
+        """An evacuation was taken; a host that still has power may still write to the server's disk.
+
+        Noted apart: it breaks our promise, not the cloud's books.
+        """
+        if powered and len(self.unfenced) < HISTORY_MAX:
+            self.unfenced.append(Broken(now, "unfenced", host, server, "evacuated while its host had power"))
 
     def begins(self, claims: Iterable[tuple[ServerId, HostName, Mapping[Resource, int]]], *, now: float) -> None:
         """The first claims: whatever is over capacity then is the snapshot's own, and no broken promise."""
