@@ -1,13 +1,13 @@
 """Seeded simulated days with random faults: promises 1 to 7 hold. The long run is `make simulate`."""
 
 import pytest
-from support.builders import a_cloud, a_host, a_server
-from support.clocks import ManualClock
 
 from restow.cloud.simulated.cloud import SimulatedCloud
 from restow.ids import HostName, ServerId
 from restow.simulation.day import play_day
 from restow.simulation.witness import report
+from support.builders import a_cloud, a_host, a_server
+from support.clocks import ManualClock
 
 HOURS = 6.0
 
