@@ -111,7 +111,7 @@ async def test_nothing_is_lost_or_done_twice_whatever_is_killed(
         cloud = fleet.simulated_cloud(domains=",".join(DOMAINS), hosts=8)
         cloud.start()
         cloud.wait_ready("/livez")
-        key = fleet.command("keys", "create", "chaos", "--role", "admin", "--database", postgres_url).split()[-1]
+        key = fleet.command("keys", "create", "chaos", "--role", "admin").split()[-1]
         api, detector = fleet.service("api", "api"), fleet.service("detector", "detector")
         workers = [fleet.service(f"{name}-{n}", name) for name in ("planner", "executor") for n in (1, 2)]
         for one in (api, detector, *workers):

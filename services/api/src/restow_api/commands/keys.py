@@ -19,7 +19,11 @@ T = TypeVar("T")
 
 DatabaseUrl = Annotated[
     str | None,
-    typer.Option("--database", help="Work on this database directly, in place of the front door (a first key)."),
+    typer.Option(
+        "--database",
+        envvar="RESTOW_DATABASE_URL",
+        help="Work on this database directly, in place of the front door (a first key).",
+    ),
 ]
 BY = "database"
 
