@@ -115,7 +115,7 @@ class Fleet:
 
     def simulated_cloud(self, *, domains: str, hosts: int) -> Running:
         port = free_port()
-        url = f"simulated:?hosts={hosts}&domains={domains}"
+        url = f"simulated:?hosts={hosts}&servers-per-host=6&domains={domains}"
         command = [str(RESTOW), "simulated-cloud", "--host", "127.0.0.1", "--port", str(port)]
         found = self._add("cloud", [*command, "--cloud", url], port)
         self.cloud_url = found.url
