@@ -16,10 +16,10 @@ from restow.log.delivery import Delivery
 from restow.log.embedded import EmbeddedLog
 from restow.messages.events import PlanProposed, PlanState, Signal, effect_of, first_event
 from restow.runtime.service import Context
+from restow.simulation.virtual_loop import run_virtual
 from restow_detector.service import build
 from restow_detector.store import DetectorStateRow, HostHealthRow, IncidentRow
 from support.builders import NOON, a_cloud, a_host, a_server
-from support.virtual import run_virtual
 
 DOMAIN = "region-one"
 POLICY = """

@@ -10,11 +10,11 @@ from restow.cloud.port import Heartbeat
 from restow.ids import HostName, ServerId
 from restow.messages.plan import Action
 from restow.policy import Evidence
+from restow.simulation.virtual_loop import run_virtual
 from restow_executor.actions import ACTION_BY_NAME, ACTIONS
 from restow_executor.actions.fence import why_not_dead
 from support.builders import NOON, a_cloud, a_host, a_server
 from support.executing import a_bench, host, move, rescue, step
-from support.virtual import run_virtual
 
 
 def a_small_cloud(**changes):

@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 
 from restow.ids import HostName, ServerId
+from restow.simulation.virtual_loop import run_virtual
 from support.builders import a_cloud, a_group, a_host, a_server
 from support.executing import a_bench, host, move, step
-from support.virtual import run_virtual
 
 
 def a_small_cloud():

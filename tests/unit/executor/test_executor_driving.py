@@ -4,9 +4,9 @@ import asyncio
 
 from restow.errors import LostAnswerError
 from restow.ids import ServerId
+from restow.simulation.virtual_loop import run_virtual
 from support.builders import a_cloud, a_host, a_server
 from support.executing import a_bench, host, move, rescue, step
-from support.virtual import run_virtual
 
 
 def a_small_cloud():

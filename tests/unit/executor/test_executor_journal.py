@@ -8,6 +8,7 @@ import pytest
 
 from restow.database.leases import LeaseLostError, Leases
 from restow.policy import DEFAULT_POLICY
+from restow.simulation.virtual_loop import run_virtual
 from restow_executor.carry import Carrier
 from restow_executor.journal import Journal, MovedOnError, locked_run, open_run, set_state
 from restow_executor.progress import RunState, StepState
@@ -16,7 +17,6 @@ from restow_executor.room import Claims
 from restow_executor.session import Session
 from support.builders import a_cloud, a_host, a_server
 from support.executing import a_bench, move
-from support.virtual import run_virtual
 
 RUN = RunRecord(
     id="p1", kind="plan", domain="region-one", state=RunState.RUNNING, cause=Cause("c", "p1"), subject="p1",

@@ -2,9 +2,9 @@
 
 from collections import Counter
 
+from restow.simulation.virtual_loop import run_virtual
 from support.builders import a_cloud, a_host, a_server
 from support.executing import ENDS, a_bench, host, move, rescue
-from support.virtual import run_virtual
 
 SERVERS = ("s1", "s2")
 

@@ -3,9 +3,9 @@
 from collections import Counter
 
 from restow.ids import ServerId, id_of_effect
+from restow.simulation.virtual_loop import run_virtual
 from support.builders import a_cloud, a_host, a_server
 from support.executing import a_bench, host, move, rescue, step
-from support.virtual import run_virtual
 
 
 def a_small_cloud():
