@@ -62,6 +62,7 @@ simulate: install ## seeded days of trouble on the simulated cloud; DAYS=20
 
 bench: install ## how good and how fast the planner is
 	$(BIN)/python tests/bench/run.py
+	$(BIN)/python tests/bench/reaction.py
 
 constraints: install ## pin anew after a change of dependencies; UPGRADE=--upgrade takes the newest
 	$(COMPILE) $(UPGRADE) constraints/build.in -o constraints/build.txt
