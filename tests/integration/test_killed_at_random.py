@@ -14,7 +14,7 @@ from typing import Any
 
 import httpx2
 import pytest
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer
 from sqlalchemy import select
 
 from restow.cloud.simulated.remote import RemoteClouds
@@ -257,18 +257,17 @@ async def _judge_cloud(clouds: RemoteClouds, domain: DomainName) -> int:
 
 
 async def _on_kafka(bootstrap: str) -> set[str]:
+    """The ids of all events on all topics, each partition read to its end."""
     found: set[str] = set()
-    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False)
+    topics = [topic.value for topic in Topic]
+    consumer = AIOKafkaConsumer(
+        *topics, bootstrap_servers=bootstrap, auto_offset_reset="earliest", enable_auto_commit=False
+    )
     await consumer.start()
     try:
-        await consumer.topics()  # fetches what is known of all of them
-        partitions = []
-        for topic in Topic:
-            partitions += [TopicPartition(topic.value, n) for n in consumer.partitions_for_topic(topic.value) or ()]
-        consumer.assign(partitions)
+        partitions = sorted(consumer.assignment())
+        assert {one.topic for one in partitions} == set(topics)
         ends = await consumer.end_offsets(partitions)
-        for partition in partitions:
-            await consumer.seek_to_beginning(partition)
         while [one for one, end in ends.items() if await consumer.position(one) < end]:
             for messages in (await consumer.getmany(timeout_ms=1000)).values():
                 found |= {dict(message.headers)["ce_id"].decode() for message in messages}
