@@ -31,7 +31,7 @@ DOMAINS = ("north", "east", "south", "west")
 KILL_S = float(os.environ.get("RESTOW_CHAOS_SECONDS", "120"))
 AWAY_S = 20.0
 CRASHED_S = 30.0
-SETTLE_S = 420.0
+SETTLE_S = 240.0
 ENDED = ("finished", "failed", "rejected", "cancelled", "stale")
 POLICY: dict[str, Any] = {
     "format": "restow.policy/1",
