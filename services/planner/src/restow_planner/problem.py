@@ -142,7 +142,11 @@ class Problem:
     @cached_property
     def wanted(self) -> tuple[tuple[tuple[int, int], ...], ...]:
         """Per server the resources that it claims at all, with the amounts."""
-        return tuple(tuple((r, amount) for r, amount in enumerate(row) if amount > 0) for row in self.demand.tolist())
+        of_row = {
+            row: tuple((r, amount) for r, amount in enumerate(row) if amount > 0)
+            for row in set(map(tuple, self.demand.tolist()))
+        }
+        return tuple(of_row[row] for row in map(tuple, self.demand.tolist()))
 
 
 def compile_problem(cloud: Cloud, primitives: tuple[Primitive, ...]) -> Problem:

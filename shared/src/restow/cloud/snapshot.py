@@ -1,10 +1,11 @@
 """The cloud snapshot `restow.cloud/1`: read strictly, with every wrong field named, and written canonically; pure."""
 
 import json
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import fields
 from datetime import UTC
 from itertools import islice
+from operator import attrgetter
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -127,12 +128,12 @@ def _dump(cloud: Cloud) -> bytes:
         "taken_at": cloud.taken_at.astimezone(UTC).isoformat().replace("+00:00", "Z"),
         "domain": cloud.domain,
         "resources": cloud.resources,
-        "hosts": [host_document(host) for host in cloud.hosts],
-        "servers": [server_document(server) for server in cloud.servers],
-        "groups": [_plain(group) for group in cloud.groups],
+        "hosts": [_fields(host) for host in cloud.hosts],
+        "servers": [_fields(server) for server in cloud.servers],
+        "groups": [_fields(group) for group in cloud.groups],
         "rules": [_rule_document(rule) for rule in cloud.rules],
     }
-    return json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+    return json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False, default=_as_json).encode()
 
 
 def host_document(host: Host) -> dict[str, Any]:
@@ -299,22 +300,30 @@ def _rule_document(rule: RuleSpec) -> dict[str, Any]:
 _FIELDS: dict[type, tuple[str, ...]] = {
     kind: tuple(one.name for one in fields(kind)) for kind in (Host, Server, Group, *RULE_KINDS.values())
 }
+_VALUES: dict[type, Callable[[Any], tuple[Any, ...]]] = {kind: attrgetter(*names) for kind, names in _FIELDS.items()}
 
 
-def _plain(value: Any) -> dict[str, Any]:
-    return {name: _plain_value(getattr(value, name)) for name in _FIELDS[type(value)]}
+def _fields(value: Any) -> dict[str, Any]:
+    """Field by field as they are; `_as_json` says what JSON does not know."""
+    kind = type(value)
+    return dict(zip(_FIELDS[kind], _VALUES[kind](value), strict=True))
 
 
-_AS_THEY_ARE = frozenset({str, int, float, bool, type(None), dict, tuple})  # what JSON takes; asked first, for speed
-
-
-def _plain_value(value: Any) -> Any:
-    if type(value) in _AS_THEY_ARE or isinstance(value, str):
-        return value
+def _as_json(value: Any) -> Any:
     match value:
         case frozenset():
             return sorted(value)
         case Mapping():
             return dict(value)
         case _:
-            return value
+            raise TypeError(f"{type(value).__name__} has no place in {FORMAT}")
+
+
+_AS_THEY_ARE = frozenset({str, int, float, bool, type(None), dict, tuple})  # asked first, for speed
+
+
+def _plain(value: Any) -> dict[str, Any]:
+    return {
+        name: one if type(one) in _AS_THEY_ARE or isinstance(one, str) else _as_json(one)
+        for name, one in _fields(value).items()
+    }

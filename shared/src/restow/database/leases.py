@@ -8,7 +8,7 @@ as the write, keeps two from acting.
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import case, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from restow.clock import Clock
@@ -40,19 +40,22 @@ class Leases:
 
     async def acquire(self, name: str) -> Lease | None:
         """The lease if it is free, expired or ours already (then renewed); None if another holds it."""
+        now = self._clock.now()
+        insert = sqlite.insert if self._database.is_sqlite else postgresql.insert
+        fresh = insert(LeaseRow).values(name=name, holder=self._holder, epoch=1, expires_at=now + self._ttl)
+        expired = LeaseRow.expires_at <= now
+        taken = fresh.on_conflict_do_update(
+            index_elements=["name"],
+            set_={
+                "holder": fresh.excluded.holder,
+                "epoch": case((expired, LeaseRow.epoch + 1), else_=LeaseRow.epoch),
+                "expires_at": fresh.excluded.expires_at,
+            },
+            where=or_(expired, LeaseRow.holder == fresh.excluded.holder),
+        ).returning(LeaseRow.epoch)
         async with self._database.writing() as transaction:
-            session, now = transaction.session, self._clock.now()
-            insert = sqlite.insert if self._database.is_sqlite else postgresql.insert
-            fresh = insert(LeaseRow).values(name=name, holder=self._holder, epoch=0, expires_at=now)
-            await session.execute(fresh.on_conflict_do_nothing(index_elements=["name"]))  # two may be the first
-            row = (await session.execute(select(LeaseRow).where(LeaseRow.name == name).with_for_update())).scalar_one()
-            if row.expires_at <= now:
-                row.holder, row.epoch = self._holder, row.epoch + 1
-            elif row.holder != self._holder:
-                return None
-            row.expires_at = now + self._ttl
-            await session.flush()
-            return Lease(name, self._holder, row.epoch)
+            epoch = (await transaction.session.execute(taken)).scalar_one_or_none()
+        return None if epoch is None else Lease(name, self._holder, epoch)
 
     async def release(self, lease: Lease) -> None:
         """Give it back now, so that another need not wait for it to expire."""

@@ -39,9 +39,9 @@ from restow.simulation.witness import Verdict, Witness, installed_referee
 
 BEGIN = datetime(2026, 11, 23, tzinfo=UTC)
 SERVICES = ("detector", "planner", "executor")
-POLL_S = 30.0
+POLL_S = 60.0
 SETTLE_S = 2 * 3600.0
-IDLE_S = 300.0  # all is in one process and wakes by itself: looking more often only costs time
+IDLE_S = 3600.0  # all is in one process and wakes by itself: looking more often only costs time
 QUIET = {"RESTOW_EXECUTOR_IDLE_S": str(IDLE_S), "RESTOW_DETECTOR_LEASE_S": "300", "RESTOW_EXECUTOR_LEASE_TTL_S": "60"}
 HOST_FAULTS = ("host-crash", "host-hang", "network-loss", "agent-down", "hot-host")
 OPEN_STATES = ("requested", "proposed")

@@ -13,6 +13,7 @@ from restow_planner.goals.loads import Measure, measure
 from restow_planner.goals.survival import survival
 from restow_planner.goals.work import Verdict, Work
 from restow_planner.rules import all_violations, worse
+from restow_planner.rules.affected import affected
 from restow_planner.solvers.board import Board
 
 BLOCKERS_MAX = 1_000
@@ -88,13 +89,11 @@ def _outcome(work: Work, verdicts: list[Verdict]) -> Outcome:
 
 
 def _broken(work: Work) -> str:
-    cloud = work.problem.cloud
-    start = {one.id: () if one.host is None else (one.host,) for one in cloud.servers}
-    ends = dict(start)
-    for one in work.changes():
-        host = work.board.at[one]
-        ends[work.server(one)] = () if host < 0 else (work.host(host),)
-    bad = worse(all_violations(cloud, start), all_violations(cloud, ends))
+    moved = {work.server(one): work.board.at[one] for one in work.changes()}
+    ends = {one: () if host < 0 else (work.host(host),) for one, host in moved.items()}
+    small = affected(work.problem.cloud, ends)
+    start = {one.id: () if one.host is None else (one.host,) for one in small.servers}
+    bad = worse(all_violations(small, start), all_violations(small, start | ends))
     return "; ".join(one.why for one in bad[:3])
 
 

@@ -7,8 +7,9 @@ from restow.ids import HostName, ServerId
 from restow.messages.plan import Action, Plan
 from restow_planner.referee.findings import Finding
 from restow_planner.referee.graph import Graph, read_graph
-from restow_planner.referee.rules import affected
+from restow_planner.referee.rules import hosts_reached
 from restow_planner.rules import all_violations, worse
+from restow_planner.rules.affected import affected
 
 
 def replay_random(cloud: Cloud, plan: Plan, seed: int) -> tuple[Finding, ...]:
@@ -17,7 +18,7 @@ def replay_random(cloud: Cloud, plan: Plan, seed: int) -> tuple[Finding, ...]:
     if not isinstance(graph, Graph):
         return graph
     dice = Random(seed)  # noqa: S311  (a test's dice, not a secret)
-    small = affected(cloud, graph)
+    small = affected(cloud, hosts_reached(graph))
     fenced: set[str] = set()
     where: dict[ServerId, tuple[HostName, ...]] = {
         one.id: () if one.host is None else (one.host,) for one in small.servers

@@ -26,6 +26,7 @@ from restow_planner.referee.closure import highest
 from restow_planner.referee.findings import Finding
 from restow_planner.referee.graph import Graph
 from restow_planner.rules import all_violations, worse
+from restow_planner.rules.affected import affected
 from restow_planner.rules.base import Violation
 
 GROUP_STATES_MAX = 20_000
@@ -51,6 +52,14 @@ def end_placement(cloud: Cloud, graph: Graph) -> dict[ServerId, HostName | None]
                 at = None if step.target is None else HostName(step.target)
         found[server] = at
     return found
+
+
+def hosts_reached(graph: Graph) -> dict[ServerId, tuple[HostName, ...]]:
+    """Every host that each server comes to on its way, in the order of its steps."""
+    return {
+        server: tuple(HostName(target) for number in numbers if (target := graph.steps[number].target) is not None)
+        for server, numbers in graph.of_server.items()
+    }
 
 
 # --- counters ------------------------------------------------------------------------------
@@ -247,25 +256,9 @@ def _alone(cloud: Cloud, graph: Graph) -> Iterator[Finding]:
 
 def _end(cloud: Cloud, graph: Graph) -> Iterator[Finding]:
     """Begin against end, on the part of the cloud that the plan can have changed."""
-    small = affected(cloud, graph)
+    small = affected(cloud, hosts_reached(graph))
     home = {one.id: () if one.host is None else (one.host,) for one in small.servers}
     ends = end_placement(cloud, graph)
     after = home | {server: () if host is None else (host,) for server, host in ends.items()}
     for found in worse(all_violations(small, home), all_violations(small, after)):
         yield Finding("rule", f"at the end, {found.rule}: {found.why}")
-
-
-def affected(cloud: Cloud, graph: Graph) -> Cloud:
-    """The touched servers, all who share a host or a rule with them, and the hosts of all these."""
-    touched = set(graph.of_server)
-    names = {step.target for step in graph.steps} | {cloud.server_by_id[one].host for one in touched}
-    keep = touched | {one.id for name in names if name is not None for one in cloud.servers_on[HostName(name)]}
-    for members in (
-        *(group.members for group in cloud.groups),
-        *(spec.servers for spec in cloud.rules if isinstance(spec, SpreadOver | TogetherIn | Among | AtMostPer)),
-    ):
-        if not touched.isdisjoint(members):
-            keep |= set(members)
-    servers = tuple(one for one in cloud.servers if one.id in keep)
-    names |= {one.host for one in servers}
-    return replace(cloud, hosts=tuple(host for host in cloud.hosts if host.name in names), servers=servers)
