@@ -35,7 +35,7 @@ from restow.runtime.blocking import InPlaceBlocking
 from restow.runtime.installation import Installation
 from restow.runtime.service import Context
 from restow.simulation.virtual_loop import run_virtual
-from restow.simulation.witness import Verdict, Witness, installed_referee
+from restow.simulation.witness import ENDS, Verdict, Witness, installed_referee
 
 BEGIN = datetime(2026, 11, 23, tzinfo=UTC)
 SERVICES = ("detector", "planner", "executor")
@@ -45,6 +45,7 @@ IDLE_S = 3600.0  # all is in one process and wakes by itself: looking more often
 QUIET = {"RESTOW_EXECUTOR_IDLE_S": str(IDLE_S), "RESTOW_DETECTOR_LEASE_S": "300", "RESTOW_EXECUTOR_LEASE_TTL_S": "60"}
 HOST_FAULTS = ("host-crash", "host-hang", "network-loss", "agent-down", "hot-host")
 OPEN_STATES = ("requested", "proposed")
+ENDING_LOOKS_MAX = 16  # half an hour each: a server that never converges takes that long at every new try
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,16 +275,21 @@ class _Day:
         for incident in await self._open_incidents():
             order = IncidentOrder(incident=incident, by="ann", why="looked at by a person")
             await self._command("restow.command.incident.close", incident, order)
-        await self.clock.sleep(SETTLE_S / 4)
+        for _ in range(ENDING_LOOKS_MAX):
+            await self.clock.sleep(SETTLE_S / 4)
+            if not await self._under_way():
+                return
 
     async def _undecided(self) -> list[str]:
-        events = await self._events()
-        ended = {
-            e.data["plan"]
-            for e in events
-            if e.type.startswith("restow.plan.") and e.type.split(".")[2] not in OPEN_STATES
-        }
-        return sorted({e.data["plan"] for e in events if e.type == "restow.plan.proposed"} - ended)
+        return [plan for plan, state in (await self._states()).items() if state in OPEN_STATES]
+
+    async def _under_way(self) -> list[str]:
+        return [plan for plan, state in (await self._states()).items() if state not in ENDS]
+
+    async def _states(self) -> dict[str, str]:
+        """What was last said of each plan."""
+        said = [event for event in await self._events() if event.type.startswith("restow.plan.")]
+        return {event.data["plan"]: event.type.split(".")[2] for event in said}
 
     async def _open_incidents(self) -> list[str]:
         events = await self._events()
