@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -167,10 +168,11 @@ class Bench:
     # --- saying things ---------------------------------------------------------------------
 
     async def approve(
-        self, plan: str, steps: Iterable[Step], *, request: dict[str, Any] | None = None, incident: str | None = None
-    ) -> None:
+        self, plan: str, steps: Iterable[Step], *, request: dict[str, Any] | None = None, incident: str | None = None,
+        planned_at: datetime = datetime(2026, 11, 22, 12, tzinfo=UTC),
+    ) -> None:  # fmt: skip
         asked: AnyRequest = parse_request(request or {"goal": "evacuate", "hosts": ["h1"], "mode": "auto"})
-        cloud = b'{"taken_at": "2026-11-22T12:00:00+00:00"}'
+        cloud = json.dumps({"taken_at": planned_at.isoformat()}).encode()
         async with self.mouth.writing() as transaction:
             snapshot = await put_document(transaction, cloud, kind="restow.cloud/1", at=self.clock.now())
             body = Plan(

@@ -159,6 +159,46 @@ def test_planning_again_has_an_end(tmp_path):
     run_virtual(story())
 
 
+def test_a_plan_that_waited_behind_another_is_made_again_in_its_turn_and_that_counts_as_no_attempt(tmp_path):
+    async def story():
+        async with a_bench(tmp_path, a_small_cloud()) as bench:
+            one = bench.start()
+            await bench.put_policy({"execution": {"replans_max": 0}})
+            await bench.approve("p1", [move("m1", "s1", "h1", "h3")])
+            await bench.approve("p2", [move("m1", "s2", "h1", "h3")])
+            await bench.approve("p3", [move("m1", "s3", "h2", "h1")])
+            first, second = await bench.end_of("p1"), await bench.end_of("p2")
+            assert first.type == "restow.plan.finished"
+            assert second.type == "restow.plan.stale"
+            assert "other plans have moved servers" in second.data["why"]
+            request = (await bench.events("restow.command.plan.request"))[0].data
+            assert (request["replaces"], request["attempt"]) == ("p2", 1)
+            await bench.clock.sleep(5)  # p3 does not go first meanwhile: it was behind p2
+            again = [move("m1", "s2", "h1", "h3")]
+            await bench.approve(request["plan"], again, planned_at=bench.clock.now())
+            assert (await bench.end_of(request["plan"])).type == "restow.plan.finished"
+            assert (await bench.end_of("p3")).type == "restow.plan.stale"
+            begun = [event.subject for event in await bench.events("restow.plan.started")]
+            assert begun == ["p1", request["plan"]]
+            await one.stop()
+
+    run_virtual(story())
+
+
+def test_the_line_waits_for_a_plan_that_is_made_again_but_not_for_ever(tmp_path):
+    async def story():
+        async with a_bench(tmp_path, a_small_cloud()) as bench:
+            one = bench.start()
+            await bench.approve("p1", [move("m1", "s1", "h1", "h3")])
+            await bench.approve("p2", [move("m1", "s2", "h1", "h3")])
+            await bench.approve("p3", [move("m1", "s3", "h2", "h1")])
+            second, third = await bench.end_of("p2"), await bench.end_of("p3")
+            assert 10 <= (third.time - second.time).total_seconds() < 13
+            await one.stop()
+
+    run_virtual(story())
+
+
 def test_what_is_done_already_is_skipped_and_the_end_says_so(tmp_path):
     async def story():
         async with a_bench(tmp_path, a_small_cloud()) as bench:

@@ -16,9 +16,11 @@ from restow_executor.records import RunRecord, StepRecord
 def again(run: RunRecord, steps: Sequence[StepRecord], *, replans_max: int) -> PlanRequest | None:
     """The same request once more, without the pairs that failed; None if it was tried often enough.
 
+    A plan that never began was no attempt: others were at work, and it has only waited for its turn.
     The approval is inherited: what was approved is the goal, and the new plan is held to the same rules.
     """
-    if run.request is None or run.attempt > replans_max:
+    begun = run.started_at is not None
+    if run.request is None or (begun and run.attempt > replans_max):
         return None
     failed = tuple(
         Avoid(server=record.step.server, host=record.step.target)
@@ -28,7 +30,7 @@ def again(run: RunRecord, steps: Sequence[StepRecord], *, replans_max: int) -> P
     avoid = tuple(dict.fromkeys((*run.request.avoid, *failed)))
     return PlanRequest(
         plan=id_of_effect(run.id, "replan"), request=run.request.model_copy(update={"avoid": avoid}),
-        requested_by="executor", incident=run.incident, replaces=run.id, attempt=run.attempt + 1,
+        requested_by="executor", incident=run.incident, replaces=run.id, attempt=run.attempt + begun,
         approved_by=run.by or "policy",
     )  # fmt: skip
 
@@ -100,11 +102,16 @@ def _hosts_back(steps: Sequence[StepRecord]) -> tuple[Step, ...]:
 PLAN_AGE_MAX_S = 4 * 3600.0  # an older plan is made again rather than carried out
 
 
-def why_stale(run: RunRecord, steps: Sequence[StepRecord], cloud: Cloud | None, *, now: datetime) -> str | None:
+def why_stale(
+    run: RunRecord, steps: Sequence[StepRecord], cloud: Cloud | None, *, others_moved: bool, now: datetime
+) -> str | None:
     """Why this plan should not even begin; None if nothing speaks against it.
 
-    `cloud` None: it cannot be read just now, and every step looks for itself anyway.
+    `cloud` None: it cannot be read just now, and every step looks for itself anyway. `others_moved`: another
+    plan has moved servers since this one was made, perhaps to where it leads or onto what it empties.
     """
+    if others_moved:
+        return "other plans have moved servers while it waited for its turn"
     if run.planned_at is not None and now - run.planned_at > timedelta(seconds=PLAN_AGE_MAX_S):
         return f"the plan was made {(now - run.planned_at).total_seconds() / 3600:.1f} hours ago"
     if cloud is None:

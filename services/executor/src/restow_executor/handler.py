@@ -22,7 +22,7 @@ from restow_executor.follow_up import way_back
 from restow_executor.journal import (
     Order,
     after_others,
-    attempt_of,
+    in_place_of,
     locked_run,
     open_run,
     orders_for,
@@ -101,7 +101,7 @@ class ExecutorHandler:
 
     async def _open(self, transaction: Transaction, run: RunRecord, steps: tuple[Step, ...]) -> None:
         """The run, in the state that orders which came before it have left it."""
-        run = replace(run, attempt=await attempt_of(transaction, run.id))
+        run = await in_place_of(transaction, run)
         opened = await open_run(transaction, run, steps)
         if opened:
             for order in await orders_for(transaction, run.id):

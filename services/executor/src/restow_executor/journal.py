@@ -12,14 +12,15 @@ from typing import Any, cast
 
 from sqlalchemy import ForeignKey, Index, String, Text, func, select, update
 from sqlalchemy.engine import CursorResult
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Mapped, aliased, mapped_column
 
 from restow.database.engine import Database, Transaction
 from restow.database.leases import Lease, LeaseLostError, Leases
 from restow.database.tables import BigId, Row, UtcDateTime
 from restow.log.port import Effect
 from restow.messages.events import Event
-from restow.messages.plan import Step
+from restow.messages.plan import MOVES, Step
 from restow.messages.request import RequestDocument
 from restow.policy import DEFAULT_POLICY, Policy
 from restow_executor.progress import RunState, StepState
@@ -137,6 +138,37 @@ class Journal:
         async with self._database.reading() as session:
             row = await session.get(RunRow, run)
             return None if row is None else _run(row)
+
+    async def tried_too_often(self, run: str) -> bool:
+        """Whether CHAIN_MAX plans have replaced one another, however few of them began."""
+        async with self._database.reading() as session:
+            return len(await _lineage(session, run)) >= CHAIN_MAX
+
+    async def others_moved(self, run: RunRecord, *, since: datetime) -> bool:
+        """Whether any other run of the domain has moved a server."""
+        wanted = (
+            select(StepRow)
+            .join(RunRow, RunRow.id == StepRow.run)
+            .where(RunRow.domain == run.domain, RunRow.id != run.id)
+            .where(StepRow.state == StepState.FINISHED.value, StepRow.ended_at > since)
+        )
+        async with self._database.reading() as session:
+            steps = [_step(row).step for row in (await session.execute(wanted)).scalars()]
+        return any(step.action in MOVES for step in steps)
+
+    async def awaits_replacement(self, domain: str, *, since: datetime) -> bool:
+        """Whether a plan that went stale while it waited, after `since`, is being made again."""
+        anew = aliased(RunRow)
+        wanted = select(RunRow.id).where(
+            RunRow.domain == domain,
+            RunRow.state == RunState.STALE.value,
+            RunRow.started_at.is_(None),
+            RunRow.ended_at > since,
+            RunRow.replaced_by.is_not(None),
+            ~select(anew.id).where(anew.id == RunRow.replaced_by).exists(),
+        )
+        async with self._database.reading() as session:
+            return (await session.execute(wanted.limit(1))).first() is not None
 
     async def policy(self) -> Policy:
         async with self._database.reading() as session:
@@ -275,26 +307,39 @@ async def after_others(transaction: Transaction, subject: str, at: datetime) -> 
     return at if latest is None or latest < at else latest + timedelta(microseconds=1)
 
 
-async def attempt_of(transaction: Transaction, plan: str) -> int:
-    """Which attempt at its request this plan is: one more than the run that it replaces."""
-    wanted = select(RunRow.attempt).where(RunRow.replaced_by == plan)
-    return 1 + ((await transaction.session.execute(wanted)).scalar_one_or_none() or 0)
+async def in_place_of(transaction: Transaction, run: RunRecord) -> RunRecord:
+    """The run as what follows the one that it replaces: one attempt later, or in its place in line.
+
+    A plan that went stale while it waited for its turn was no attempt, and loses nothing by it.
+    """
+    wanted = select(RunRow).where(RunRow.replaced_by == run.id)
+    before = (await transaction.session.execute(wanted)).scalar_one_or_none()
+    if before is None:
+        return run
+    if before.started_at is None:
+        return replace(run, attempt=before.attempt, created_at=before.created_at)
+    return replace(run, attempt=before.attempt + 1)
 
 
 async def story_of(transaction: Transaction, run: str) -> tuple[StepRecord, ...]:
     """The steps of this run and of those that it replaced, oldest run first."""
-    chain = [run]
-    while len(chain) <= CHAIN_MAX:
-        wanted = select(RunRow.id).where(RunRow.replaced_by == chain[-1])
-        before = (await transaction.session.execute(wanted)).scalar_one_or_none()
-        if before is None:
-            break
-        chain.append(before)
     steps: list[StepRecord] = []
-    for one in reversed(chain):
+    for one in reversed(await _lineage(transaction.session, run)):
         rows = select(StepRow).where(StepRow.run == one).order_by(StepRow.position)
         steps += [_step(row) for row in (await transaction.session.execute(rows)).scalars()]
     return tuple(steps)
+
+
+async def _lineage(session: AsyncSession, run: str) -> list[str]:
+    """A run and those that it replaced, newest first; at most CHAIN_MAX of them."""
+    chain = [run]
+    while len(chain) < CHAIN_MAX:
+        wanted = select(RunRow.id).where(RunRow.replaced_by == chain[-1])
+        before = (await session.execute(wanted)).scalar_one_or_none()
+        if before is None:
+            break
+        chain.append(before)
+    return chain
 
 
 async def put_policy(transaction: Transaction, policy: Policy, *, at: datetime) -> None:

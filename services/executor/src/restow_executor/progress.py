@@ -140,11 +140,12 @@ class Turns:
     retire: tuple[str, ...] = ()
 
 
-def whose_turn(runs: Sequence[Turn]) -> Turns:
+def whose_turn(runs: Sequence[Turn], *, held: bool = False) -> Turns:
     """One run of a domain at a time; a recovery goes first and retires the others.
 
     While moves of another run still end, a recovery already disables and fences, but moves nothing: its
     order was made without those moves. A paused run keeps its place, except before a recovery.
+    `held`: the first in line is being planned again, and nothing but a recovery begins before it.
     """
     in_order = sorted(
         (run for run in runs if not run.state.ended), key=lambda run: (not run.begun, run.created_at, run.run)
@@ -154,7 +155,7 @@ def whose_turn(runs: Sequence[Turn]) -> Turns:
     urgent = [run for run in staying if run.recover and run.state is not RunState.PAUSED]
     retire = [run for run in staying if urgent and not run.recover and run.state is RunState.RUNNING]
     paused = [run for run in staying if run.state is RunState.PAUSED]
-    candidates = urgent or ([] if leaving else staying)
+    candidates = urgent or ([] if leaving else [run for run in staying if run.begun or not held])
     head = candidates[:1]
     drive = [*leaving, *retire, *paused, *(run for run in head if run not in paused)]
     moves = frozenset(run.run for run in head if not any(other.busy for other in in_order if other.run != run.run))

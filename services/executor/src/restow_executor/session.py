@@ -39,6 +39,7 @@ from restow_executor.records import RunRecord, StepRecord, event_of, plan_event,
 from restow_executor.room import Claims
 
 TICK_MAX_S = 2.0  # a bound on the wait; steps that end and commands that come wake at once
+HOLD_S = 10.0  # what the line waits for its first plan to be made again
 FRESH_SHARE = 0.8  # of the lease's time: after it no call is made until it is renewed
 
 log = structlog.get_logger(__name__)
@@ -150,7 +151,11 @@ class Session:
             if run.id not in self.steps:
                 await self._load(run.id)
         by_id = {run.id: run for run in runs}
-        turns = whose_turn([self._turn(run) for run in runs if run.kind == "plan"])
+        plans = [run for run in runs if run.kind == "plan"]
+        since = self.clock.now() - timedelta(seconds=HOLD_S)
+        waiting = any(run.started_at is None for run in plans)
+        held = waiting and await self.journal.awaits_replacement(self.domain, since=since)
+        turns = whose_turn([self._turn(run) for run in plans], held=held)
         for run_id in turns.retire:
             run = by_id[run_id]
             why = "the recovery of a failed host comes first"
@@ -271,7 +276,8 @@ class Session:
                 cloud = await self.reads.read() if self.steps[run.id] else None
             except TransientError:
                 cloud = None
-            stale = why_stale(run, tuple(self.steps[run.id].values()), cloud, now=now)
+            moved = run.planned_at is not None and await self.journal.others_moved(run, since=run.planned_at)
+            stale = why_stale(run, tuple(self.steps[run.id].values()), cloud, others_moved=moved, now=now)
             if stale is not None and not any(state is StepState.STARTED for state in self._states(run.id).values()):
                 await self._end(run, RunSignal.EXPIRE, stale)
                 return None
@@ -293,7 +299,8 @@ class Session:
         now, records = self.clock.now(), tuple(self.steps[run.id].values())
         replacement: PlanRequest | None = None
         if signal is RunSignal.EXPIRE and run.kind == "plan":
-            replacement = again(run, records, replans_max=self.policy.execution.replans_max)
+            if not await self.journal.tried_too_often(run.id):
+                replacement = again(run, records, replans_max=self.policy.execution.replans_max)
             if replacement is None:
                 signal, why = RunSignal.FAIL, f"{why}; planned {run.attempt} times already: a person must look"
         ended = replace(run, state=run_after(run.state, signal), why=why)
