@@ -50,7 +50,7 @@ def listening(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Liste
     (tmp_path / "admin.key").write_text(made.door.keys["admin"] + "\n")
     monkeypatch.delenv("RESTOW_KEY", raising=False)
     monkeypatch.setenv("RESTOW_URL", made.url)
-    monkeypatch.setenv("RESTOW_DATA", str(tmp_path))
+    monkeypatch.setenv("RESTOW_DATA_DIR", str(tmp_path))
     yield made
     made.door.app.state.front.stopping = True
     made.server.should_exit = True

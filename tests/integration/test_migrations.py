@@ -3,6 +3,8 @@
 import asyncio
 
 import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 
 from restow.database.engine import Database
 from restow.database.schema import SchemaError, check_current, differences, upgrade, upgrade_database
@@ -27,6 +29,18 @@ async def test_an_old_schema_is_named_with_what_to_do(database):
         await check_current(database)
     await upgrade_database(database)
     await check_current(database)
+
+
+@pytest.mark.parametrize(
+    ("statement", "complaint"),
+    [("create table restow_event (id integer)", "already exists"), ("select * from nowhere", "nowhere")],
+)
+async def test_what_is_wrong_in_the_schema_is_not_told_as_a_database_that_is_away(database, statement, complaint):
+    async with database.writing() as transaction:
+        await transaction.session.execute(text("create table restow_event (id integer)"))
+    with pytest.raises(DBAPIError, match=complaint):
+        async with database.writing() as transaction:
+            await transaction.session.execute(text(statement))
 
 
 async def test_many_processes_may_migrate_at_once(database):

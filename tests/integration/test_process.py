@@ -142,7 +142,7 @@ def test_the_schema_of_a_format_is_printed_as_json():
 
 
 @pytest.mark.real
-def test_services_in_processes_of_their_own_plan_over_kafka_and_postgresql(real_kafka, postgres_url):
+def test_services_in_processes_of_their_own_get_ready_and_drain_over_kafka_and_postgresql(real_kafka, postgres_url):
     shared = {
         "RESTOW_DATABASE_URL": postgres_url, "RESTOW_KAFKA_BOOTSTRAP": real_kafka.address, "RESTOW_HTTP_PORT": "0",
         "RESTOW_CLOUD": "simulated:?hosts=4",

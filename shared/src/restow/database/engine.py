@@ -207,8 +207,9 @@ def _engine(url: str, *, inline: bool) -> AsyncEngine:
 
 def translated(error: SQLAlchemyError | OSError) -> Exception:
     """A lost or refused connection is worth another try; anything else is a bug and stays as it is."""
-    if str(getattr(error, "orig", "")).startswith(("no such ", "near ")):
-        return error  # SQLite gives a missing table the same class as a locked file
+    told = str(getattr(error, "orig", ""))
+    if told.startswith(("no such ", "near ")) or told.endswith(" already exists"):
+        return error  # SQLite gives a missing table, or one too many, the same class as a locked file
     state = str(getattr(getattr(error, "orig", None), "sqlstate", None) or "")
     if (
         isinstance(error, OSError | InterfaceError | OperationalError | PoolTimeoutError)

@@ -1,7 +1,6 @@
 """What the commands share: where the front door is, tables, JSON."""
 
 import json
-import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,7 +12,7 @@ from restow_api.client import BAD_INPUT, DEFAULT_URL, Where, stop
 
 Url = Annotated[str, typer.Option("--url", envvar="RESTOW_URL", help="Where the front door is.")]
 Data = Annotated[
-    Path | None, typer.Option("--data", envvar="RESTOW_DATA", help="The data directory, for its admin.key.")
+    Path | None, typer.Option("--data", envvar="RESTOW_DATA_DIR", help="The data directory, for its admin.key.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON in place of a table.")]
 Most = Annotated[int | None, typer.Option("--limit", min=1, help="How many at most.")]
@@ -25,9 +24,7 @@ def where(url: str, data: Path | None) -> Where:
     """With no --data: where `restow up` keeps its things, then ./restow-data."""
     if data is not None:
         return Where(url, (data,))
-    named = os.environ.get("RESTOW_DATA_DIR")
-    usual = Path(named) if named else default_data_dir()
-    return Where(url, (usual, Path("restow-data")))
+    return Where(url, (default_data_dir(), Path("restow-data")))
 
 
 def show_json(value: object) -> None:
