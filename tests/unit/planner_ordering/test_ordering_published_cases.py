@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import migrationpaths
+from bench.families import migrationpaths
 from restow.cloud.snapshot import read_cloud
 from restow.messages.plan import Outcome
 from restow.messages.request import parse_request

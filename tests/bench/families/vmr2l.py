@@ -6,8 +6,28 @@ Claims are taken at the level of the host (both NUMA nodes together): 88 cores a
 import gzip
 import json
 import sys
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from bench.cases import Question
+from bench.reading import served
+
+
+def instances(folder: Path) -> Iterator[Question]:
+    document = convert(folder / "medium.json.gz")
+    cloud = json.dumps(document).encode()
+    used: Counter[str] = Counter({host["name"]: 0 for host in document["hosts"]})
+    for server in document["servers"]:
+        used[server["host"]] += server["demand"]["vcpu"]
+    ten = [name for name, _ in sorted(used.items(), key=lambda item: item[1])[:10]]
+    failed = document["hosts"][100]["name"]
+    for host in document["hosts"]:
+        host["state"] = "down" if host["name"] == failed else "up"
+    down = json.dumps(document).encode()
+    yield Question("medium recover one host", down, {"goal": "recover", "hosts": [failed]}, served)
+    yield Question("medium evacuate ten hosts", cloud, {"goal": "evacuate", "hosts": ten}, served)
 
 
 def convert(path: Path) -> dict[str, Any]:

@@ -1,8 +1,19 @@
 """The fixed cases of migrationpaths (2015) as snapshots and `reach` requests."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from bench.cases import Question
+from bench.reading import memory_moved
+
+
+def instances(folder: Path) -> Iterator[Question]:
+    for case in cases(folder):
+        exact = case["exact"]
+        best = f"{exact['min_ram_moved_mb']} MiB (exact)" if exact["solvable"] else "impossible (exact)"
+        yield Question(case["name"], json.dumps(case["cloud"]).encode(), case["request"], memory_moved, best)
 
 
 def cases(folder: Path) -> list[dict[str, Any]]:

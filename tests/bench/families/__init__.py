@@ -1,0 +1,15 @@
+"""The families of public instances, one module each.
+
+A module has `instances(folder)`, which yields questions and tasks; for tasks also `solve(folder, name, limit_s)`,
+which returns the answer. `folder` is the family's own, as its authors laid it out.
+"""
+
+from types import ModuleType
+
+from bench.families import migrationpaths, scale, vmr2l
+
+FAMILIES: dict[str, ModuleType] = {
+    "migrationpaths": migrationpaths,
+    "vmr2l": vmr2l,
+    "scale": scale,
+}
