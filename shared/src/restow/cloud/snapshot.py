@@ -1,13 +1,13 @@
 """The cloud snapshot `restow.cloud/1`: read strictly, with every wrong field named, and written canonically; pure."""
 
 import json
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import fields
 from datetime import UTC
 from itertools import islice
-from operator import attrgetter
 from typing import Any, TypeVar
 
+import orjson
 from pydantic import ValidationError
 
 from restow.cloud.documents import (
@@ -112,7 +112,7 @@ def _part(kind: type[P], document: Mapping[str, Any], *, what: str) -> P:
 
 
 def dump_cloud(cloud: Cloud) -> bytes:
-    """The canonical text: sorted keys, no blanks, ASCII. Reading it gives an equal cloud.
+    """The canonical text: sorted keys, no blanks, UTF-8. Reading it gives an equal cloud.
 
     A cloud is a value, so its text is made once and kept with it: a large one takes a while.
     """
@@ -128,12 +128,12 @@ def _dump(cloud: Cloud) -> bytes:
         "taken_at": cloud.taken_at.astimezone(UTC).isoformat().replace("+00:00", "Z"),
         "domain": cloud.domain,
         "resources": cloud.resources,
-        "hosts": [_fields(host) for host in cloud.hosts],
-        "servers": [_fields(server) for server in cloud.servers],
-        "groups": [_fields(group) for group in cloud.groups],
+        "hosts": cloud.hosts,
+        "servers": cloud.servers,
+        "groups": cloud.groups,
         "rules": [_rule_document(rule) for rule in cloud.rules],
     }
-    return json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False, default=_as_json).encode()
+    return orjson.dumps(document, option=orjson.OPT_SORT_KEYS, default=_as_json)
 
 
 def host_document(host: Host) -> dict[str, Any]:
@@ -300,16 +300,18 @@ def _rule_document(rule: RuleSpec) -> dict[str, Any]:
 _FIELDS: dict[type, tuple[str, ...]] = {
     kind: tuple(one.name for one in fields(kind)) for kind in (Host, Server, Group, *RULE_KINDS.values())
 }
-_VALUES: dict[type, Callable[[Any], tuple[Any, ...]]] = {kind: attrgetter(*names) for kind, names in _FIELDS.items()}
+_AS_THEY_ARE = frozenset({str, int, float, bool, type(None), dict, tuple})  # asked first, for speed
 
 
-def _fields(value: Any) -> dict[str, Any]:
-    """Field by field as they are; `_as_json` says what JSON does not know."""
-    kind = type(value)
-    return dict(zip(_FIELDS[kind], _VALUES[kind](value), strict=True))
+def _plain(value: Any) -> dict[str, Any]:
+    read = {name: getattr(value, name) for name in _FIELDS[type(value)]}
+    return {
+        name: one if type(one) in _AS_THEY_ARE or isinstance(one, str) else _as_json(one) for name, one in read.items()
+    }
 
 
 def _as_json(value: Any) -> Any:
+    """What JSON does not know."""
     match value:
         case frozenset():
             return sorted(value)
@@ -317,13 +319,3 @@ def _as_json(value: Any) -> Any:
             return dict(value)
         case _:
             raise TypeError(f"{type(value).__name__} has no place in {FORMAT}")
-
-
-_AS_THEY_ARE = frozenset({str, int, float, bool, type(None), dict, tuple})  # asked first, for speed
-
-
-def _plain(value: Any) -> dict[str, Any]:
-    return {
-        name: one if type(one) in _AS_THEY_ARE or isinstance(one, str) else _as_json(one)
-        for name, one in _fields(value).items()
-    }
