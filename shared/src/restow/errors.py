@@ -1,5 +1,7 @@
 """The two kinds of error that cross a border, and bad input with its fields; pure."""
 
+import difflib
+from collections.abc import Collection
 from dataclasses import dataclass
 
 
@@ -47,3 +49,16 @@ class BadInputError(RestowError):
 def _shortened(value: object, *, length_max: int = 80) -> str:
     text = repr(value)
     return text if len(text) <= length_max else text[: length_max - 1] + "…"
+
+
+NAMES_SHOWN = 3
+
+
+def close_names(name: str, known: Collection[str]) -> str:
+    """A hint to add to what is expected: the closest names, or all if they are few."""
+    close = difflib.get_close_matches(name[:255], known, n=NAMES_SHOWN, cutoff=0.6)
+    if close:
+        return "; the closest: " + ", ".join(close)
+    if known and len(known) <= NAMES_SHOWN * 2:
+        return "; there is " + ", ".join(sorted(known))
+    return ""

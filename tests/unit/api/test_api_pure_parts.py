@@ -3,6 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from restow.cloud.changes import changed
 from restow.errors import BadInputError
 from restow.messages.request import Changes, parse_request
 from restow_api.checking import check_request
@@ -44,18 +45,12 @@ def test_what_the_cloud_knows_passes():
     check_request(parse_request({"goal": "rebalance", "resources": ["cpu_cores", "vcpu"]}), CLOUD)
 
 
-def test_a_what_if_may_name_an_added_host_and_not_a_removed_one():
+def test_a_request_of_a_what_if_is_held_against_the_changed_cloud():
     added = {"name": "new", "capacity": {"vcpu": 1, "memory_mib": 1}}
     request = parse_request({"goal": "evacuate", "hosts": ["new"]})
-    check_request(request, CLOUD, Changes(add_hosts=(added,)))
+    check_request(request, changed(CLOUD, Changes(add_hosts=(added,))), prefix="request.")
     with pytest.raises(BadInputError, match=r"request\.hosts\.0"):
-        check_request(
-            parse_request({"goal": "evacuate", "hosts": ["host-1"]}), CLOUD, Changes(remove_hosts=("host-1",))
-        )
-    with pytest.raises(BadInputError, match=r"changes\.add_hosts\.0\.capacity"):
-        check_request(request, CLOUD, Changes(add_hosts=({"name": "new", "capacity": {"vcpu": 1}},)))
-    with pytest.raises(BadInputError, match="a name that no host has"):
-        check_request(request, CLOUD, Changes(add_hosts=(added, added)))
+        check_request(request, CLOUD, prefix="request.")
 
 
 @given(st.lists(st.text(max_size=5), unique=True, max_size=40), st.integers(1, 7))

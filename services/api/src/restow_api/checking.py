@@ -1,16 +1,13 @@
 """Whether what a request names is there: hosts, servers, resources, with the closest names; pure."""
 
-import difflib
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from restow.cloud.model import Cloud
-from restow.cloud.snapshot import read_host
-from restow.errors import BadInputError, FieldError
+from restow.errors import BadInputError, FieldError, close_names
 from restow.messages.base import ERRORS_MAX
 from restow.messages.request import (
     AnyRequest,
-    Changes,
     DefragmentRequest,
     EvacuateRequest,
     ReachRequest,
@@ -18,18 +15,6 @@ from restow.messages.request import (
     RecoverRequest,
     ThenRequest,
 )
-
-NAMES_SHOWN = 3
-
-
-def close_names(name: str, known: Collection[str]) -> str:
-    """A hint to add to what is expected: the closest names, or all if they are few."""
-    close = difflib.get_close_matches(name[:255], known, n=NAMES_SHOWN, cutoff=0.6)
-    if close:
-        return "; the closest: " + ", ".join(close)
-    if known and len(known) <= NAMES_SHOWN * 2:
-        return "; there is " + ", ".join(sorted(known))
-    return ""
 
 
 @dataclass(frozen=True)
@@ -51,25 +36,18 @@ class _Known:
             yield FieldError(field, server, "the id of a server of this domain" + hint)
 
 
-def check_request(request: AnyRequest, cloud: Cloud, changes: Changes | None = None) -> None:
-    """Raises BadInputError with every name that `cloud`, as changed, does not know (at most ERRORS_MAX)."""
-    wrong: list[FieldError] = []
-    hosts: set[str] = set(cloud.host_by_name)
-    if changes is not None:
-        wrong += _wrong_changes(changes, cloud)
-        hosts |= {str(host.get("name")) for host in changes.add_hosts}
-        hosts -= set(changes.remove_hosts)
+def check_request(request: AnyRequest, cloud: Cloud, *, prefix: str = "") -> None:
+    """Raises BadInputError with every name that `cloud` does not know (at most ERRORS_MAX)."""
     known = _Known(
-        hosts=frozenset(hosts),
+        hosts=frozenset(cloud.host_by_name),
         servers=frozenset(cloud.server_by_id),
         server_names={server.name: server.id for server in cloud.servers if server.name},
         resources=frozenset(cloud.resources),
         loads=frozenset({"cpu_cores", "memory_mib", *cloud.resources, *(key for h in cloud.hosts for key in h.load)}),
     )
-    prefix = "" if changes is None else "request."
-    wrong += _wrong_names(request, known, prefix=prefix, domain=cloud.domain)
+    wrong = tuple(_wrong_names(request, known, prefix=prefix, domain=cloud.domain))
     if wrong:
-        raise BadInputError("request", tuple(wrong[:ERRORS_MAX]))
+        raise BadInputError("request", wrong[:ERRORS_MAX])
 
 
 def _wrong_names(request: AnyRequest, known: _Known, *, prefix: str, domain: str) -> Iterator[FieldError]:
@@ -109,21 +87,3 @@ def _wrong_names(request: AnyRequest, known: _Known, *, prefix: str, domain: str
                 yield from _wrong_names(goal, known, prefix=f"{prefix}goals.{index}.", domain=domain)
         case _:
             pass
-
-
-def _wrong_changes(changes: Changes, cloud: Cloud) -> Iterator[FieldError]:
-    seen: set[str] = set(cloud.host_by_name)
-    for index, document in enumerate(changes.add_hosts):
-        try:
-            host = read_host(document, resources=cloud.resources)
-        except BadInputError as error:
-            for one in error.errors:
-                yield FieldError(f"changes.add_hosts.{index}.{one.field}", one.value, one.expected)
-            continue
-        if host.name in seen:
-            yield FieldError(f"changes.add_hosts.{index}.name", host.name, "a name that no host has")
-        seen.add(host.name)
-    for index, name in enumerate(changes.remove_hosts):
-        if name not in cloud.host_by_name:
-            expected = "the name of a host of this domain" + close_names(name, frozenset(cloud.host_by_name))
-            yield FieldError(f"changes.remove_hosts.{index}", name, expected)

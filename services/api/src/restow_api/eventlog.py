@@ -11,10 +11,9 @@ from sqlalchemy import Select, select
 
 from restow.database.engine import Database, event_of
 from restow.database.tables import EventRow
-from restow.errors import BadInputError, FieldError
+from restow.errors import BadInputError, FieldError, close_names
 from restow.log.embedded import end_of_log
 from restow.messages.events import CATALOGUE, Event, Topic
-from restow_api.checking import close_names
 
 BATCH = 100  # a stream holds no more than this in memory: a slow reader slows only itself
 WAIT_S = 1.0  # another process may have appended: that wakes nobody here

@@ -12,10 +12,11 @@ from datetime import timedelta
 from sqlalchemy import delete, select
 
 from restow.clock import Clock
+from restow.cloud.changes import changed
 from restow.cloud.port import FAULTS, FaultInjection
 from restow.database.engine import Database, Transaction
 from restow.database.tables import EventRow
-from restow.errors import BadInputError, FieldError, NotFoundError
+from restow.errors import BadInputError, FieldError, NotFoundError, close_names
 from restow.ids import HostName, id_of_effect
 from restow.messages.base import Message
 from restow.messages.events import (
@@ -32,7 +33,7 @@ from restow.messages.request import AnyRequest, Changes, Mode
 from restow.policy import Policy
 from restow.runtime.service import Context
 from restow_api import reading
-from restow_api.checking import check_request, close_names
+from restow_api.checking import check_request
 from restow_api.clouds import CloudReads
 from restow_api.folding import acknowledge, new_plan_view, undo_plan_id, why_not
 from restow_api.keys import Principal, Role
@@ -87,7 +88,8 @@ class Front:
             return before
         self._check_mode(asked.who, request)
         domain = self.clouds.domain(request.domain, where="domain" if changes is None else "request.domain")
-        check_request(request, await self.clouds.read(domain), changes)
+        cloud = changed(await self.clouds.read(domain), changes)
+        check_request(request, cloud, prefix="" if changes is None else "request.")
         plan = self.context.new_id()
         message = PlanRequest(plan=plan, request=request, requested_by=asked.who.name, changes=changes)
         event = self._event(asked, "restow.command.plan.request", message, domain=domain, subject=plan, story=plan)

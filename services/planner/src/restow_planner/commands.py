@@ -36,11 +36,15 @@ def solve(
     time_limit: Annotated[
         float | None, typer.Option("--time-limit", min=0.05, max=3600, help="Seconds; replaces the request's own.")
     ] = None,
+    changes: Annotated[
+        str | None,
+        typer.Option("--changes", help="What if: a file of changes to the cloud, as in POST /v1/what-if."),
+    ] = None,
 ) -> None:
     """Make a plan offline. Exit code 3: proven impossible, 4: undecided in the time given."""
-    _one_standard_input(SNAPSHOT=snapshot, **{"--request": request})
+    _one_standard_input(SNAPSHOT=snapshot, **{"--request": request, "--changes": changes or ""})
     began = time.perf_counter()
-    cloud, _ = _cloud(snapshot)
+    cloud, _ = _cloud(snapshot, changes)
     from restow.database.documents import digest_of
     from restow.ids import id_of_effect
     from restow.messages.request import parse_request
@@ -65,10 +69,11 @@ def check(
         str, typer.Argument(help="The restow.cloud/1 that the plan was made from; - is standard input.")
     ],
     plan: Annotated[str, typer.Argument(help="A restow.plan/1 file; - is standard input.")],
+    changes: Annotated[str | None, typer.Option("--changes", help="The changes that the plan was made with.")] = None,
 ) -> None:
     """The independent referee: every rule at every instant of every interleaving. Exit code 1: something is wrong."""
     _one_standard_input(SNAPSHOT=snapshot, PLAN=plan)
-    cloud, digest = _cloud(snapshot)
+    cloud, digest = _cloud(snapshot, changes)
     made = _plan(plan)
     from restow_planner import referee
 
@@ -170,11 +175,17 @@ def _read(name: str, argument: str) -> bytes:
         raise BadInputError(argument, (FieldError(name, error.strerror, "a file that can be read"),)) from error
 
 
-def _cloud(name: str) -> "tuple[Cloud, str]":
+def _cloud(name: str, changes: str | None) -> "tuple[Cloud, str]":
+    """The cloud, as changed, and its digest."""
+    from restow.cloud.changes import changed
     from restow.cloud.snapshot import dump_cloud, read_cloud
     from restow.database.documents import digest_of
+    from restow.messages.base import parse
+    from restow.messages.request import Changes
 
     cloud = read_cloud(_read(name, "SNAPSHOT"), what=f"snapshot {name}")
+    if changes is not None:
+        cloud = changed(cloud, parse(Changes, _read(changes, "--changes"), what=f"changes {changes}"))
     return cloud, digest_of(dump_cloud(cloud))
 
 

@@ -7,6 +7,7 @@ from typing import Literal
 
 import structlog
 
+from restow.cloud.changes import changed
 from restow.cloud.model import Cloud
 from restow.cloud.snapshot import dump_cloud
 from restow.database.documents import Packed, digest_of, pack, put_document
@@ -38,7 +39,7 @@ from restow_planner.guards import Facts, Stop, first_stop
 from restow_planner.guards.base import is_optional
 from restow_planner.guards.cool_down import GUARD as COOL_DOWN
 from restow_planner.guards.cool_down import cooling, with_pins
-from restow_planner.plan import changed, plan_for
+from restow_planner.plan import plan_for
 
 SOURCE = "restow/planner"
 READ_DELAYS_S = (2.0, 5.0)  # then the story ends: the cloud cannot be read

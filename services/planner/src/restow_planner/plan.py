@@ -8,12 +8,11 @@ from dataclasses import replace
 
 from restow import __version__
 from restow.cloud.model import Cloud
-from restow.cloud.snapshot import dump_cloud, read_host
+from restow.cloud.snapshot import dump_cloud
 from restow.database.documents import digest_of
-from restow.errors import BadInputError, FieldError
 from restow.ids import HostName, ServerId
 from restow.messages.plan import HOST_ACTIONS, MOVES, Action, Blocker, Outcome, Plan, Purpose, Step
-from restow.messages.request import AnyRequest, Changes, ReachRequest
+from restow.messages.request import AnyRequest, ReachRequest
 from restow.render import wave_of
 from restow_planner.decision import Decision, decide
 from restow_planner.ordering import Impossible, Ordered, Undecided, order
@@ -206,35 +205,3 @@ class _Draft:
             "host_steps": sum(1 for step in plan.steps if step.action in HOST_ACTIONS),
             "least_memory_moved": optimal,
         }
-
-
-def changed(cloud: Cloud, changes: Changes | None) -> Cloud:
-    """The cloud as a what-if wants it. Raises BadInputError for hosts that are unknown, in use or there already."""
-    if changes is None:
-        return cloud
-    errors = []
-    hosts = list(cloud.hosts)
-    for index, name in enumerate(changes.remove_hosts):
-        if name not in cloud.host_by_name:
-            errors.append(FieldError(f"changes.remove_hosts.{index}", name, "a host of the snapshot"))
-        elif cloud.servers_on[HostName(name)]:
-            errors.append(FieldError(f"changes.remove_hosts.{index}", name, "a host without servers"))
-    hosts = [host for host in hosts if host.name not in changes.remove_hosts]
-    for index, document in enumerate(changes.add_hosts):
-        try:
-            host = read_host(document, resources=cloud.resources, what="changes")
-        except BadInputError as error:
-            errors += [FieldError(f"changes.add_hosts.{index}.{e.field}", e.value, e.expected) for e in error.errors]
-            continue
-        if any(other.name == host.name for other in hosts):
-            errors.append(FieldError(f"changes.add_hosts.{index}.name", host.name, "a new name"))
-        hosts.append(host)
-    if errors:
-        raise BadInputError("changes", tuple(errors))
-    if changes.head_room:
-        kept = 1.0 - changes.head_room
-        hosts = [
-            replace(host, capacity={name: int(amount * kept) for name, amount in host.capacity.items()})
-            for host in hosts
-        ]
-    return replace(cloud, hosts=tuple(hosts))

@@ -216,7 +216,7 @@ def _named(path: str, names: tuple[str, ...], known: set[str], expected: str) ->
 def _lacking(host: HostDocument, resources: tuple[str, ...], *, path: str) -> Iterator[FieldError]:
     for resource in resources:
         if resource not in host.capacity:
-            expected = f"a whole number, 0 or more: host {host.name} must tell its capacity of every listed resource"
+            expected = f"a whole number, 0 or more: host {host.name} must tell its capacity of every resource"
             yield FieldError(f"{path}capacity.{resource}", "(absent)", expected)
 
 

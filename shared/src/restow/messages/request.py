@@ -100,12 +100,33 @@ AnyRequest = Annotated[
 ThenRequest.model_rebuild()
 
 
-class Changes(Message):
-    """What a what-if changes on the snapshot before planning. `add_hosts` are hosts as in restow.cloud/1."""
+class HostCopies(Message):
+    """So many empty hosts of the kind of `like`, in the same zone and rack."""
 
-    add_hosts: tuple[dict[str, Any], ...] = ()
+    like: str
+    count: int = Field(default=1, ge=1, le=1_000)
+
+
+class Growth(Message):
+    """What servers claim times a factor per resource, rounded up; no servers named: all of them."""
+
+    servers: tuple[str, ...] = ()
+    factor: dict[str, Annotated[float, Field(gt=0, le=100)]]
+
+
+class Changes(Message):
+    """What a what-if changes on the snapshot before planning. `add_hosts` are hosts as in restow.cloud/1.
+
+    Hosts that are removed must be empty; hosts and racks that are lost are down with their servers still on them.
+    """
+
+    add_hosts: tuple[dict[str, Any], ...] = Field(default=(), max_length=1_000)
+    copy_hosts: tuple[HostCopies, ...] = Field(default=(), max_length=100)
     remove_hosts: tuple[str, ...] = ()
+    lose_hosts: tuple[str, ...] = ()
+    lose_racks: tuple[str, ...] = ()
     head_room: float | None = Field(default=None, ge=0, lt=1, description="share of every capacity kept free")
+    grow: tuple[Growth, ...] = Field(default=(), max_length=100)
 
 
 class RequestDocument(RootModel[AnyRequest]):
