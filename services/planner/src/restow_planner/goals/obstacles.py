@@ -6,6 +6,9 @@ import numpy as np
 
 from restow.messages.plan import Blocker
 from restow_planner.goals.work import Work
+from restow_planner.problem import Bools
+
+HOSTS_SHOWN = 3
 
 
 def obstacle(work: Work, server: int) -> tuple[Blocker, bool]:
@@ -22,10 +25,7 @@ def obstacle(work: Work, server: int) -> tuple[Blocker, bool]:
     if here >= 0:
         elsewhere[here] = False
     if not (allowed & elsewhere).any():
-        rules = [rule for rule, mask in problem.allowed_by[row] if not (mask & elsewhere).any()]
-        rule = rules[0] if rules else problem.allowed_by[row][0][0] if problem.allowed_by[row] else "hosts"
-        why = f"no other host suits {name}" + (f": {rule} leaves none" if rules else " by all its rules together")
-        return _blocker(work, server, rule, why, f"relax {rule}, or add a host that it allows"), sure
+        return _no_host(work, server, elsewhere), sure
     may = board.may_stand(server) & elsewhere
     if not may.any():
         barred = board.barred.get(server, set())
@@ -38,6 +38,45 @@ def obstacle(work: Work, server: int) -> tuple[Blocker, bool]:
         why = f"every host that {name} may stand on takes nothing in ({example})"
         return _blocker(work, server, "host state", why, f"open {work.host(int(candidates[0]))}, or add a host"), sure
     return _no_room(work, server, np.flatnonzero(may).tolist(), sure=sure)
+
+
+def _no_host(work: Work, server: int, elsewhere: Bools) -> Blocker:
+    """No host suits by the rules, whatever room there is: the fewest rules that leave none, and the best to relax."""
+    name, names_of = work.label(server), work.problem.hosts
+    clash = next((one for one in work.clashes if work.server(server) in one.servers), None)
+    if clash is not None:
+        first, second = clash.rules
+        return _blocker(work, server, f"{first}, {second}", clash.why, f"drop {first} or {second}, or make one soft")
+    rules = list(work.problem.allowed_by[int(work.problem.class_of[server])])
+    guilty = _fewest(rules, elsewhere)
+    if not guilty:
+        return _blocker(work, server, "hosts", f"there is no other host for {name}", "add a host")
+    gained = {rule: _left([one for one in rules if one[0] != rule], elsewhere) for rule, _ in guilty}
+    best = max(gained, key=lambda rule: int(gained[rule].sum()))
+    which = " and ".join(rule for rule, _ in guilty)
+    leave = "leaves none" if len(guilty) == 1 else "together leave none"
+    hosts = [names_of[index] for index in np.flatnonzero(gained[best])[:HOSTS_SHOWN].tolist()]
+    then = f" (then {', '.join(hosts)} would suit)" if hosts else ""
+    why = f"no other host suits {name}: {which} {leave}"
+    return _blocker(work, server, ", ".join(rule for rule, _ in guilty), why,
+                    f"relax {best}{then}, or add a host that all its rules allow")  # fmt: skip
+
+
+def _fewest(rules: list[tuple[str, Bools]], elsewhere: Bools) -> list[tuple[str, Bools]]:
+    """Rules that leave no host and of which none can be spared (deletion filter: Chinneck and Dravnieks, 1991)."""
+    kept = list(rules)
+    for one in rules:
+        rest = [other for other in kept if other is not one]
+        if not _left(rest, elsewhere).any():
+            kept = rest
+    return kept
+
+
+def _left(rules: list[tuple[str, Bools]], elsewhere: Bools) -> Bools:
+    left = elsewhere.copy()
+    for _, mask in rules:
+        left &= mask
+    return left
 
 
 def _no_room(work: Work, server: int, hosts: list[int], *, sure: bool) -> tuple[Blocker, bool]:

@@ -6,10 +6,13 @@ Goals in a sequence share one desk, so a later goal sees what the earlier ones c
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from restow.ids import HostName, ServerId
 from restow.messages.plan import Action, Blocker, Outcome
 from restow_planner.problem import Problem
+from restow_planner.rules import hard_primitives
+from restow_planner.rules.clashes import Clash, clashes
 from restow_planner.solvers.board import NOWHERE, Board
 from restow_planner.solvers.room import Room
 
@@ -44,7 +47,7 @@ class Verdict:
     bound: float | None = None
 
 
-@dataclass(slots=True)
+@dataclass
 class Work:
     problem: Problem
     board: Board
@@ -63,6 +66,12 @@ class Work:
     last: list[tuple[Action, HostName]] = field(default_factory=list)
     closed: set[int] = field(default_factory=set)
     notes: list[str] = field(default_factory=list)
+
+    @cached_property
+    def clashes(self) -> tuple[Clash, ...]:
+        """Hard rules of this cloud that contradict each other."""
+        cloud = self.problem.cloud
+        return tuple(clashes(cloud, hard_primitives(cloud)))
 
     # -- who may go -----------------------------------------------------------------------------------
 
