@@ -116,6 +116,8 @@ class Delivery:
                 if await session.get(InboxRow, (handler.group, event.id)) is not None:
                     return
         effect = await handler.handle(event)
+        if effect is None and letter is None:
+            return  # nothing to do once: that it comes again is no harm, and most events are for others
         async with self.database.writing() as transaction:
             if letter is not None and not await self._reopen(transaction, letter):
                 return

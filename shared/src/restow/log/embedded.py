@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from sqlalchemy import func, select
+from sqlalchemy.dialects import postgresql, sqlite
 
 from restow.database.engine import Database, DatabaseAwayError, event_of
 from restow.database.tables import EventRow, PositionRow
@@ -77,8 +78,11 @@ class EmbeddedLog:
 
     async def _keep(self, group: str, seq: int) -> None:
         """After the effects: a crash in between delivers again, and the inbox makes that harmless."""
+        insert = sqlite.insert if self.database.is_sqlite else postgresql.insert
+        kept = insert(PositionRow).values(consumer=group, seq=seq)
+        kept = kept.on_conflict_do_update(index_elements=["consumer"], set_={"seq": seq})
         async with self.database.writing() as transaction:
-            await transaction.session.merge(PositionRow(consumer=group, seq=seq))
+            await transaction.session.execute(kept)
 
 
 async def end_of_log(database: Database) -> int:
