@@ -6,10 +6,11 @@ which returns the answer. `folder` is the family's own, as its authors laid it o
 
 from types import ModuleType
 
-from bench.families import migrationpaths, scale, vmr2l
+from bench.families import migrationpaths, ordering, scale, vmr2l
 
 FAMILIES: dict[str, ModuleType] = {
     "migrationpaths": migrationpaths,
+    "ordering": ordering,
     "vmr2l": vmr2l,
     "scale": scale,
 }

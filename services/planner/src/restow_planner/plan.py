@@ -23,6 +23,7 @@ from restow_planner.rules import hard_primitives
 ENGINE = f"restow-planner {__version__}"
 DECISIONS_MAX = 4  # how often another placement is asked for when one cannot be ordered
 DECIDE_SHARE = 0.6  # of the time that is left; the rest is for ordering and judging
+REACH_SHARE = 0.1  # the same where there is nothing to decide
 STAYS_MAX = 200
 
 
@@ -40,7 +41,7 @@ def plan_for(
     draft = _Draft(cloud, request, plan_id, engine)
     failed: tuple[Decision, Impossible | Undecided] | None = None
     for attempt in range(DECISIONS_MAX):
-        share = seconds * DECIDE_SHARE / 2**attempt
+        share = seconds * (REACH_SHARE if isinstance(request, ReachRequest) else DECIDE_SHARE) / 2**attempt
         decision = decide(cloud, request, seconds=share, unreachable=unreachable)
         if decision.outcome is not Outcome.PLAN:
             if failed is not None:

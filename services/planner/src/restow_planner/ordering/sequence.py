@@ -9,18 +9,28 @@ from random import Random
 
 from restow.ids import HostName, ServerId
 from restow_planner.goals.work import Deadline
-from restow_planner.ordering.exact import Exhausted, Found, search
+from restow_planner.ordering.exact import INFINITE, Exhausted, Found, OutOfNodes, search
 from restow_planner.ordering.greedy import Greedy
+from restow_planner.ordering.grid import HOSTS_MAX, Grid, Step
 from restow_planner.ordering.state import Hop, State, cost_of, holds
 from restow_planner.ordering.world import World
 
-NODES_PER_SECOND = 10_000  # of exact search, on one plain core; keeps the work the same on every machine
-SMALL_SERVERS = 40  # up to so many servers and hosts the optimum is looked for
-SMALL_HOSTS = 40
+NODES_PER_SECOND = 600_000  # of exact search, times servers, on one plain core: the same work on every machine
+NODE_SERVERS = 20  # what a node costs besides, in servers
+SEARCHED_MAX = 100_000  # servers times hosts; more are searched in part
 WIDE_SERVERS = 60  # of a part of a large instance
 WIDE_HOSTS = 30
 TRIES_MAX = 40
-GREEDY_SEARCHES = ((5.0, 0.3), (2.0, 20.0))  # weight of what is left (heavier: faster, dearer), share of the nodes
+SEARCHES = (
+    (1.0, 0.1, 2_000),
+    (1.5, 0.1, 2_000),
+    (4.0, 0.1, 4_000),
+    (1.0, 0.4, 10_000),
+)
+"""Weight of what is left (heavier: faster, dearer), share of the nodes, and so many at most."""
+WEIGHT_WITH_ANSWER = 2.0  # heavier searches are for finding any answer
+CLIMB_WEIGHT = 4.0
+CLIMB_NODES = 500
 WALKED_HOPS_MAX = 400_000  # hops walked again in search of needless parkings
 
 
@@ -119,41 +129,68 @@ def _moves(
         if state.place(one.id) is not None and one.id not in world.fixed and one.id not in untouchable
     ]
     hosts = [host.name for host in world.cloud.hosts]
-    small = len(everyone) <= SMALL_SERVERS and len(hosts) <= SMALL_HOSTS
-    servers, near = (everyone, hosts) if small else _around(state, moves, everyone)
-    all_in = len(servers) == len(everyone) and len(near) == len(hosts)
-    nodes, deadline = int(max(0.05, seconds) * NODES_PER_SECOND), Deadline.after(seconds)
+    whole = len(hosts) <= HOSTS_MAX and len(hosts) * len(everyone) <= SEARCHED_MAX
+    servers, near = (everyone, hosts) if whole else _around(state, moves, everyone)
+    grid = Grid(state, moves, servers, near)
+    if whole and (fast := grid.immovable()):
+        never = tuple(one for one in (grid.servers[index] for index in fast) if one in moves)
+        if never:
+            return Impossible(tuple(sorted(never)), "what is free in all hosts together is too little for it to move")
+        grid = Grid(state, moves, [one for index, one in enumerate(grid.servers) if index not in fast], near)
+    deadline = Deadline.after(seconds)
+    nodes = int(max(0.05, seconds) * NODES_PER_SECOND / (len(grid.servers) + NODE_SERVERS))
 
-    # Any order at all first, then the cheapest: a search that runs out of time must not have found nothing.
-    if best is None or not small:
-        best = _dice(state, moves, rank=rank, untouchable=untouchable, seed=seed, best=best, deadline=deadline)
-    for weight, share in GREEDY_SEARCHES if best is None else ():
-        answer = search(state, moves, servers, near, nodes_max=int(nodes * share), weight=weight, deadline=deadline)
+    # The cheapest, if it shows itself soon; then any order at all; then again the cheapest, as long as it is worth it.
+    for weight, share, nodes_most in SEARCHES:
+        if best is not None and weight > WEIGHT_WITH_ANSWER:
+            break
+        answer = search(
+            grid, nodes_max=min(nodes_most, int(nodes * share)), weight=weight, deadline=deadline,
+            cost_max=INFINITE if best is None else cost_of(world, list(best)),
+        )  # fmt: skip
         match answer:
             case Found():
-                best = _shorter(world, (*state.hops, *answer.hops))
-                break
-            case Exhausted() if all_in:
+                found = (*state.hops, *grid.hops(answer.moves))
+                if answer.optimal and whole:
+                    return Sequenced(found, optimal=True)
+                best = _shorter(world, found)
+            case Exhausted() if best is not None and whole:
+                return Sequenced(best, optimal=True)
+            case Exhausted() if whole:
                 stuck = tuple(one for one in answer.stuck if one in moves) or stuck
                 return Impossible(stuck, "no order of moves, with any parking, makes room for it")
             case _:
                 pass
     if best is None:
+        best = _shorter(world, _climb(state, grid, nodes=nodes, deadline=deadline))
+    best = _dice(state, moves, rank=rank, untouchable=untouchable, seed=seed, best=best, deadline=deadline)
+    if best is None:
         return Undecided(stuck, f"no order was found in {seconds:g} s, and none was proven impossible")
     if cost_of(world, list(best)) <= least:
         return Sequenced(best, optimal=True)
-    if small:
-        ceiling = cost_of(world, list(best))
-        answer = search(state, moves, everyone, hosts, nodes_max=nodes, cost_max=ceiling, deadline=deadline)
+    return Sequenced(best, optimal=False)
+
+
+def _climb(state: State, grid: Grid, *, nodes: int, deadline: Deadline) -> tuple[Hop, ...] | None:
+    """Search after search, each from the best placement of the one before; longer ones where nothing better shows.
+
+    Enforced hill climbing (Hoffmann and Nebel, 2001): forgetting what was left behind keeps each search small.
+    """
+    moves: tuple[Step, ...] = ()
+    left, once = INFINITE, CLIMB_NODES
+    while nodes > 0 and not deadline.over():
+        answer = search(grid, nodes_max=min(once, nodes), weight=CLIMB_WEIGHT, begin=moves, deadline=deadline)
+        nodes -= once
         match answer:
             case Found():
-                return Sequenced((*state.hops, *answer.hops), optimal=True)
+                return (*state.hops, *grid.hops(answer.moves))
+            case OutOfNodes() if answer.left < left:
+                moves, left, once = answer.moves, answer.left, CLIMB_NODES
+            case OutOfNodes():
+                once *= 4
             case Exhausted():
-                return Sequenced(best, optimal=True)
-            case _:
-                best = _dice(state, moves, rank=rank, untouchable=untouchable, seed=seed, best=best, deadline=deadline)
-    assert best is not None
-    return Sequenced(best, optimal=False)
+                return None
+    return None
 
 
 def _dice(

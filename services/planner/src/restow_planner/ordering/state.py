@@ -51,7 +51,7 @@ class State:
         for index in self.world.groups_of.get(server, ()):
             members = self.world.groups[index].servers
             ends: dict[ServerId, tuple[HostName, ...]] = {
-                member: (at,) for member in members if (at := self._somewhere(member)) is not None
+                member: (at,) for member in members if (at := self.somewhere(member)) is not None
             }
             source = ends.get(server, ())
             after = () if target is None else (target,)
@@ -62,7 +62,8 @@ class State:
                     return index
         return None
 
-    def _somewhere(self, server: ServerId) -> Place:
+    def somewhere(self, server: ServerId) -> Place:
+        """The host of a server that a rule names; None too where the cloud knows no such server or host."""
         if server in self.at:
             return self.at[server]
         known = self.world.cloud.server_by_id.get(server)
