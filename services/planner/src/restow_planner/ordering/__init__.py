@@ -64,7 +64,7 @@ def order(
         )
         for number, step in enumerate(steps)
     ]
-    return Ordered(scheduled(cloud, named, limits), answer.optimal)
+    return Ordered(scheduled(cloud, named, limits, seed=seed), answer.optimal)
 
 
 def _untouchable(cloud: Cloud, decision: Decision) -> Iterable[ServerId]:

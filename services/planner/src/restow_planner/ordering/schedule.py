@@ -1,20 +1,28 @@
-"""When each step is expected to run: durations from memory, links and dirty rates, then list scheduling; pure.
+"""When each step is expected to run: durations from memory, links and dirty rates, then a timetable; pure.
 
 A live migration copies memory while it is being dirtied: rounds form a geometric series, so the time is
 memory / (bandwidth - dirty rate), bounded where the series would not converge (Clark et al., NSDI 2005).
 """
 
-import heapq
 from collections.abc import Mapping, Sequence
 
 from restow.cloud.model import Cloud, Server
 from restow.ids import HostName, ServerId
-from restow.messages.plan import MOVES, Action, Step
+from restow.messages.plan import HOST_ACTIONS, MOVES, Action, Step
 from restow.messages.request import Limits
+from restow_planner.solvers.timetable import Job, Timetable, Way, Work, in_line
 
 LINK_MBPS = 10_000  # of a host that does not say
 MIB_PER_MBIT = 1_000_000 / 8 / 1_048_576
 DIRTY_SHARE_MAX = 0.9  # beyond, the move is made to converge
+TICKS_PER_S = 1_000
+TOTAL = 0
+"""The gate that every step of a server goes through."""
+PLACED_MAX = 20_000
+"""Steps that list scheduling starts while it looks for a better schedule: a tenth of a second or two."""
+STALL_ROUNDS = 5
+NEAR = 0.01
+"""Durations are not known any better, so a schedule this near to the best possible is good enough."""
 OVERHEAD_S: Mapping[Action, float] = {
     Action.LIVE_MIGRATE: 2.0,
     Action.COLD_MIGRATE: 20.0,
@@ -52,63 +60,33 @@ def _mib_s(cloud: Cloud, step: Step, limits: Limits) -> float:
     return max(1.0, min(ends) * MIB_PER_MBIT / limits.per_host)
 
 
-def scheduled(cloud: Cloud, steps: Sequence[Step], limits: Limits) -> tuple[Step, ...]:
-    """The steps with start and end: longest remaining chain first, within the limits per host and in total."""
+def scheduled(cloud: Cloud, steps: Sequence[Step], limits: Limits, *, seed: int) -> tuple[Step, ...]:
+    """The steps with start and end: over as soon as list scheduling can make it, within the limits.
+
+    The executor starts what can start in the order of `start_s`, which is what a list schedule says; an exact timetable
+    may idle on purpose, and would be paid for in time and not be followed.
+    """
     number = {step.id: index for index, step in enumerate(steps)}
-    seconds = [duration_s(cloud, step, limits) for step in steps]
-    before = [{number[edge.step] for edge in step.waits_for} for step in steps]
-    after: list[list[int]] = [[] for _ in steps]
-    for index, mine in enumerate(before):
-        for one in mine:
-            after[one].append(index)
-    tail = list(seconds)
-    for index in range(len(steps) - 1, -1, -1):
-        tail[index] += max((tail[one] for one in after[index]), default=0.0)
-    missing = [len(mine) for mine in before]
-    ready = [(-tail[index], index) for index in range(len(steps)) if not missing[index]]
-    heapq.heapify(ready)
-    running: list[tuple[float, int]] = []
-    busy: dict[str, int] = {}
-    held_back: dict[str, list[tuple[float, int]]] = {}
-    moving, now = 0, 0.0
-    times: list[tuple[float, float]] = [(0.0, 0.0)] * len(steps)
-    while ready or running:
-        put_back = []
-        while ready:
-            entry = heapq.heappop(ready)
-            step = steps[entry[1]]
-            if step.action in MOVES:
-                if moving >= limits.total:
-                    put_back.append(entry)
-                    break
-                full = next((host for host in _ends(step) if busy.get(host, 0) >= limits.per_host), None)
-                if full is not None:
-                    held_back.setdefault(full, []).append(entry)
-                    continue
-                moving += 1
-                for host in _ends(step):
-                    busy[host] = busy.get(host, 0) + 1
-            times[entry[1]] = (now, now + seconds[entry[1]])
-            heapq.heappush(running, (now + seconds[entry[1]], entry[1]))
-        for entry in put_back:
-            heapq.heappush(ready, entry)
-        assert running, "steps that wait for each other in a circle"
-        now, done = heapq.heappop(running)
-        if steps[done].action in MOVES:
-            moving -= 1
-            for host in _ends(steps[done]):
-                busy[host] -= 1
-                for entry in held_back.pop(host, ()):
-                    heapq.heappush(ready, entry)
-        for one in after[done]:
-            missing[one] -= 1
-            if not missing[one]:
-                heapq.heappush(ready, (-tail[one], one))
+    gate: dict[str, int] = {}
+    jobs = []
+    for step in steps:
+        uses = [(gate.setdefault(host, len(gate) + 1), 1) for host in _loaded(step)]
+        if step.action not in HOST_ACTIONS:
+            uses.append((TOTAL, 1))
+        ticks = max(1, round(duration_s(cloud, step, limits) * TICKS_PER_S))
+        jobs.append(Job((Way(ticks, tuple(uses)),), after=tuple(number[edge.step] for edge in step.waits_for)))
+    work = Work(tuple(jobs), gates=(limits.total, *(limits.per_host for _ in gate)))
+    times = in_line(work, placed_max=PLACED_MAX, stall=STALL_ROUNDS, near=NEAR, seed=seed)
+    assert isinstance(times, Timetable), "steps that wait for each other in a circle"
     return tuple(
-        step.model_copy(update={"start_s": round(start, 3), "end_s": round(end, 3)})
-        for step, (start, end) in zip(steps, times, strict=True)
+        step.model_copy(update={"start_s": start / TICKS_PER_S, "end_s": end / TICKS_PER_S})
+        for step, start, end in zip(steps, times.start, times.end, strict=True)
     )
 
 
-def _ends(step: Step) -> tuple[str, ...]:
-    return tuple(host for host in (step.source, step.target) if host is not None)
+def _loaded(step: Step) -> set[str]:
+    """The hosts whose limit this step counts against. A dead host has nothing to send."""
+    if step.action not in MOVES:
+        return set()
+    ends = (step.target,) if step.action is Action.EVACUATE else (step.source, step.target)
+    return {host for host in ends if host is not None}

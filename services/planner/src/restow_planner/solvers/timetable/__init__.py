@@ -12,7 +12,7 @@ from restow_planner.solvers.timetable.improve import Improver
 from restow_planner.solvers.timetable.passes import Times
 from restow_planner.solvers.timetable.work import Job, Way, Work
 
-__all__ = ["Impossible", "Job", "Timetable", "Undecided", "Way", "Work", "timetable"]
+__all__ = ["Impossible", "Job", "Timetable", "Undecided", "Way", "Work", "in_line", "timetable"]
 
 PLACED_PER_S = 50_000
 """Jobs that list scheduling starts in a second, at the least: the measure of its share of the time."""
@@ -63,7 +63,7 @@ def timetable(
     work, step = work.coarser()
     passes = max(1, int(seconds * PLACED_PER_S / max(1, len(work.jobs))))
     before = max(1, int(passes * (1 - EXACT_SHARE)))
-    improver = Improver(work, seed=seed, late=late)
+    improver = Improver(work, goal=work.bound, seed=seed, late=late)
     best, bound = improver.improved(None, passes=before, stall=STALL_ROUNDS), work.bound
     used = min(improver.passes, before)
     if (best is None or best.makespan > bound) and _suits_exact(work) and not late():
@@ -74,6 +74,21 @@ def timetable(
     if best is None or best.makespan > bound:
         best = improver.improved(best, passes=before - used, stall=None)
     return Undecided() if best is None else _named(work, best, bound, step)
+
+
+def in_line(work: Work, *, placed_max: int, stall: int, near: float, seed: int) -> Timetable | Impossible | Undecided:
+    """The best list schedule that is found while starting at most so many jobs (but all of them once).
+
+    It looks no further after `stall` rounds in vain, or when the makespan is `near` its bound, as a part of it.
+    Whoever starts what can start, in the order of these starts, keeps to it. One by `timetable` may wait on purpose.
+    """
+    refusals = work.refusals()
+    if refusals:
+        return Impossible(refusals)
+    passes = max(1, placed_max // max(1, len(work.jobs)))
+    goal = int(work.bound * (1 + near))
+    best = Improver(work, goal=goal, seed=seed).improved(None, passes=passes, stall=stall)
+    return Undecided() if best is None else _named(work, best, work.bound, 1)
 
 
 def _suits_exact(work: Work) -> bool:

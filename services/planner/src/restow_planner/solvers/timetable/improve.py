@@ -21,31 +21,31 @@ FAR_SHARE, FAR = 0.1, 3.0
 
 
 class Improver:
-    """One search. `passes` counts the list schedules made so far."""
+    """One search, over when the makespan is no more than `goal`. `passes` counts the list schedules made so far."""
 
-    def __init__(self, work: Work, *, seed: int, late: Callable[[], bool]) -> None:
-        self.work, self.late, self.passes = work, late, 0
+    def __init__(self, work: Work, *, goal: int, seed: int, late: Callable[[], bool] = lambda: False) -> None:
+        self.work, self.goal, self.late, self.passes = work, goal, late, 0
         self.forwards, self.backwards = Line(work), Line(work.backwards())
         self.random = np.random.default_rng(seed)
         self.rounds = 0
 
     def improved(self, best: Times | None, *, passes: int, stall: int | None) -> Times | None:
-        """The best timetable after at most about so many passes, or when `stall` rounds in a row were in vain.
+        """The best timetable after so many passes, or when `stall` rounds in a row were in vain.
 
         None: every pass ran into a deadlock of the rooms.
         """
         last, in_vain = self.passes + passes, 0
         if best is None and passes:
-            best = self._turned(self._most_urgent_first(), None)
+            best = self._turned(self._most_urgent_first(), None, last)
         while self.passes < last and not self._done(best) and in_vain != stall and not self.late():
             self.rounds += 1
-            found = self._turned(self._shaken(best), best)
+            found = self._turned(self._shaken(best), best, last)
             in_vain = 0 if found is not best else in_vain + 1
             best = found
         return best
 
     def _done(self, best: Times | None) -> bool:
-        return best is not None and best.makespan <= self.work.bound
+        return best is not None and best.makespan <= self.goal
 
     def _most_urgent_first(self) -> list[int]:
         """By the fullest gate on its way and the chain that hangs on it."""
@@ -66,9 +66,11 @@ class Improver:
             noise *= FAR * (self.random.random(number) < FAR_SHARE)
         return [int(job) for job in np.argsort(np.array(best.start) + noise, kind="stable")]
 
-    def _turned(self, order: list[int], best: Times | None) -> Times | None:
-        """The better of `best` and what comes of this order."""
+    def _turned(self, order: list[int], best: Times | None, last: int) -> Times | None:
+        """The better of `best` and what comes of this order, by not many more passes than up to `last`."""
         for turn in range(2 * TURNS + 1):
+            if turn and self.passes >= last:
+                break
             times = (self.backwards if turn % 2 else self.forwards).run(order)
             self.passes += 1
             if times is None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from math import gcd
 
-SUMS_MAX = 1_000_000_000
+SUMS_MAX = 100_000_000
 """Bits of work that one bound is worth."""
 
 Amounts = tuple[tuple[int, int], ...]
