@@ -26,6 +26,13 @@ def a_job(ticks: int, *uses: tuple[int, int], **more) -> Job:
     return Job((Way(ticks, uses),), **more)
 
 
+def listed(work: Work) -> Timetable:
+    answer = in_line(work, placed_max=1_000, stall=5, near=0.0, seed=1)
+    assert isinstance(answer, Timetable)
+    assert_kept(work, answer)
+    return answer
+
+
 def solved(work: Work, *, seconds: float = 1.0, seed: int = 1) -> Timetable:
     answer = timetable(work, seconds=seconds, seed=seed)
     assert isinstance(answer, Timetable)
@@ -101,9 +108,9 @@ def test_the_longest_chain_goes_first() -> None:
 
 def test_what_arrives_waits_until_its_room_is_left() -> None:
     leaves, arrives = a_job(4, gives=((0, 8),)), a_job(3, takes=((0, 8),))
-    answer = solved(Work((arrives, leaves), rooms=(2,)))
-    assert answer.start == (4, 0)
-    assert answer.proven
+    work = Work((arrives, leaves), rooms=(2,))
+    assert listed(work).start == solved(work).start == (4, 0)
+    assert solved(work).proven
 
 
 def test_a_slower_way_is_gone_where_it_is_over_sooner() -> None:
@@ -114,7 +121,8 @@ def test_a_slower_way_is_gone_where_it_is_over_sooner() -> None:
 
 def test_a_way_that_no_gate_lets_through_is_not_gone() -> None:
     either = Job((Way(1, ((UP, 11),)), Way(3, ((UP, 5),)), Way(2, ((UP, 12),))))
-    assert solved(Work((either, either, either), gates=(10,))).way == (1, 1, 1)
+    work = Work((either, either, either), gates=(10,))
+    assert listed(work).way == solved(work).way == (1, 1, 1)
 
 
 def test_waiting_on_purpose_is_found_by_the_exact_model_only() -> None:
@@ -122,10 +130,22 @@ def test_waiting_on_purpose_is_found_by_the_exact_model_only() -> None:
     long, opens, needs, tail = a_job(10, (UP, 1)), a_job(1), a_job(1, (UP, 1), after=(1,)), a_job(10, after=(2,))
     work = Work((long, opens, needs, tail), gates=(1,))
     assert solved(work).makespan == 12
-    listed = in_line(work, placed_max=1_000, stall=5, near=0.0, seed=1)
-    assert isinstance(listed, Timetable)
-    assert_kept(work, listed)
-    assert listed.makespan == 21
+    assert listed(work).makespan == 21
+
+
+def test_what_comes_after_a_job_waits_also_when_that_one_is_delayed() -> None:
+    one, then_ten = a_job(3, (UP, 1)), a_job(10, after=(0,))
+    other, then_nine = a_job(2, (UP, 1)), a_job(9, after=(2,))
+    work = Work((one, then_ten, other, then_nine), gates=(1,))
+    answer = exact(work, known=None, bound=0, seconds=1.0, seed=1)
+    assert answer.times is not None
+    assert answer.times.makespan == answer.bound == 14
+
+
+def test_a_job_waits_for_all_that_it_comes_after() -> None:
+    first, second = a_job(2), a_job(7)
+    work = Work((first, second, a_job(1, after=(0, 1))))
+    assert listed(work).start == solved(work).start == (0, 0, 7)
 
 
 def test_a_deadlock_that_the_first_order_runs_into_is_no_answer() -> None:
@@ -223,7 +243,7 @@ def works(draw, *, jobs_max: int, ticks_max: int) -> Work:
         ways = [Way(quick, tuple((gate, amount) for gate in through))]
         if amount == 2 and through and draw(st.booleans()):
             ways.append(Way(2 * quick, tuple((gate, 1) for gate in through)))
-        after = draw(st.sets(st.integers(0, index - 1), max_size=1)) if index else ()
+        after = draw(st.sets(st.integers(0, index - 1), max_size=2)) if index else ()
         moved = draw(st.sampled_from([None, (0, 1), (1, 0)]))
         size = draw(st.integers(1, 2))
         takes, gives = (((moved[1], size),), ((moved[0], size),)) if moved else ((), ())
