@@ -58,7 +58,7 @@ class World:
     host_index: dict[HostName, int] = field(default_factory=dict)
     capacities: list[tuple[str, int]] = field(default_factory=list)  # resource, first counter
     at_most_of: dict[ServerId, list[AtMost]] = field(default_factory=dict)
-    _units: dict[int, dict[str, int]] = field(default_factory=dict)  # counters of an AtMost, made when first asked for
+    _units: dict[tuple[int, str], int] = field(default_factory=dict)  # counters of an AtMost
     allowed_of: dict[ServerId, list[Allowed]] = field(default_factory=dict)
     _weights: dict[tuple[ServerId, HostName], Weights] = field(default_factory=dict)
 
@@ -80,22 +80,20 @@ class World:
                 return ()
             found = [(base + index, demand[name]) for name, base in self.capacities if demand.get(name, 0) > 0]
             at = self.cloud.host_by_name[host]
-            found += [(self.units(one)[unit_of(at, one.per)], 1) for one in self.at_most_of.get(server, ())]
+            found += [(self._in_unit(one, unit_of(at, one.per)), 1) for one in self.at_most_of.get(server, ())]
             known = self._weights[key] = tuple(found)
         return known
 
-    def units(self, at_most: AtMost) -> dict[str, int]:
-        """The counter of each unit. Groups are many and most are never touched: made when first asked for."""
-        ids = self._units.get(id(at_most))
-        if ids is None:
-            names = dict.fromkeys(unit_of(host, at_most.per) for host in self.cloud.hosts)
-            ids = self._units[id(at_most)] = {name: len(self.counters) + index for index, name in enumerate(names)}
-            self.counters.extend(Counter(at_most.rule, None, name, at_most.count, at_most.servers) for name in names)
-            self.load.extend(0 for _ in names)
-            for server in at_most.servers:
-                for host in _home(self, server):
-                    self.load[ids[unit_of(self.cloud.host_by_name[host], at_most.per)]] += 1
-        return ids
+    def _in_unit(self, at_most: AtMost, unit: str) -> int:
+        """The counter of this unit. Groups and units are many and most are never touched: made when first asked for."""
+        key = (id(at_most), unit)
+        counter = self._units.get(key)
+        if counter is None:
+            counter = self._units[key] = len(self.counters)
+            self.counters.append(Counter(at_most.rule, None, unit, at_most.count, at_most.servers))
+            homes = (host for server in at_most.servers for host in _home(self, server))
+            self.load.append(sum(unit_of(self.cloud.host_by_name[host], at_most.per) == unit for host in homes))
+        return counter
 
     def arrivals(self, server: ServerId, source: Place, target: Place) -> Weights:
         """What a move adds when it starts; a server counts once in a unit that holds both its ends."""

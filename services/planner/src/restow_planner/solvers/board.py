@@ -3,9 +3,9 @@
 All hot questions are answered for all hosts at once on plain arrays.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,44 @@ class LoadLimit:
     limit: float
 
 
+class Counts(Sequence[Ints]):
+    """How many members of each tally stand in each of its units; `standing` says on which host a member counts.
+
+    Counted when first asked for: of thousands of groups a plan touches few, and each has a number per unit.
+    """
+
+    def __init__(self, tallies: Sequence[Tally], standing: Callable[[int], int]) -> None:
+        self._tallies, self._standing = tallies, standing
+        self._known: dict[int, Ints] = {}
+
+    def __len__(self) -> int:
+        return len(self._tallies)
+
+    @overload
+    def __getitem__(self, index: int) -> Ints: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Ints]: ...
+    def __getitem__(self, index: int | slice) -> Ints | Sequence[Ints]:
+        if isinstance(index, slice):
+            return [self[one] for one in range(len(self))[index]]
+        known = self._known.get(index)
+        if known is None:
+            if not 0 <= index < len(self._tallies):
+                raise IndexError(index)
+            tally = self._tallies[index]
+            units = [int(tally.unit[host]) for one in tally.members if (host := self._standing(one)) >= 0]
+            known = self._known[index] = np.bincount(np.array(units, dtype=np.int64), minlength=tally.units)
+        return known
+
+    def shift(self, index: int, old: int, new: int) -> None:
+        """A member leaves host `old` for host `new`; to be told before `standing` knows."""
+        known, unit = self._known.get(index), self._tallies[index].unit
+        if known is not None and old >= 0:
+            known[unit[old]] -= 1
+        if known is not None and new >= 0:
+            known[unit[new]] += 1
+
+
 @dataclass(slots=True)
 class Board:
     """Mutable. `at` is the host of each server, `open` where servers may arrive, `pinned` who may not move."""
@@ -42,8 +80,8 @@ class Board:
     free: Ints = field(init=False)
     on: list[set[int]] = field(init=False)
     moved: set[int] = field(init=False)
-    counts: list[Ints] = field(init=False)
-    spread: list[Ints] = field(init=False)
+    counts: Counts = field(init=False)
+    spread: Counts = field(init=False)
     dead: set[int] = field(init=False)
     spread_goal: list[int] = field(init=False)
     loads: list[Floats] = field(init=False)
@@ -64,19 +102,20 @@ class Board:
         for server in placed.tolist():
             self.on[self.at[server]].add(server)
         self.moved = set()
-        self.counts = [self._tallied(tally) for tally in problem.at_most]
-        self.spread = [self._tallied(tally) for tally in problem.spreads]
         self.dead = set()
-        self.spread_goal = [
-            min(tally.number, int((found > 0).sum())) for tally, found in zip(problem.spreads, self.spread, strict=True)
-        ]
+        self.counts = Counts(problem.at_most, self.at.__getitem__)
+        self.spread = Counts(problem.spreads, self._company)
+        self.spread_goal = [min(tally.number, self._units_of(tally)) for tally in problem.spreads]
         self.loads = []
         self._log = []
         self._open_rows = {}
 
-    def _tallied(self, tally: Tally) -> Ints:
-        units = [int(tally.unit[self.at[one]]) for one in tally.members if self.at[one] >= 0]
-        return np.bincount(np.array(units, dtype=np.int64), minlength=tally.units)
+    def _units_of(self, tally: Tally) -> int:
+        return len({int(tally.unit[self.at[one]]) for one in tally.members if self.at[one] >= 0})
+
+    def _company(self, server: int) -> int:
+        """The host on which the server counts for a spread."""
+        return NOWHERE if self._uncounted(server, self.at[server]) else self.at[server]
 
     # -- what may be --------------------------------------------------------------------------------
 
@@ -95,7 +134,7 @@ class Board:
         for server in servers:
             if server not in self.dead and self.at[server] == self.problem.start[server]:
                 for index in self.problem.spreads_of.get(server, ()):
-                    _shift(self.spread[index], self.problem.spreads[index], self.at[server], NOWHERE)
+                    self.spread.shift(index, self.at[server], NOWHERE)
                 self.dead.add(server)
 
     def _uncounted(self, server: int, host: int) -> bool:
@@ -251,11 +290,11 @@ class Board:
             self.free[:, host] -= demand
             self.on[host].add(server)
         for index in problem.at_most_of.get(server, ()):
-            _shift(self.counts[index], problem.at_most[index], old, host)
+            self.counts.shift(index, old, host)
         for index in problem.spreads_of.get(server, ()):
             before = NOWHERE if self._uncounted(server, old) else old
             after = NOWHERE if self._uncounted(server, host) else host
-            _shift(self.spread[index], problem.spreads[index], before, after)
+            self.spread.shift(index, before, after)
         for limit, load in zip(self.limits, self.loads, strict=True):
             if old >= 0:
                 load[old] -= limit.part[server]
@@ -270,10 +309,3 @@ class Board:
 
 def _sum(total: Floats | None, more: NDArray[Any]) -> Floats:
     return more.astype(np.float64) if total is None else total + more
-
-
-def _shift(counts: Ints, tally: Tally, old: int, new: int) -> None:
-    if old >= 0:
-        counts[tally.unit[old]] -= 1
-    if new >= 0:
-        counts[tally.unit[new]] += 1
