@@ -64,6 +64,8 @@ def _wrong_names(request: AnyRequest, known: _Known, *, prefix: str, domain: str
         case EvacuateRequest() | RecoverRequest():
             for index, name in enumerate(request.hosts):
                 yield from known.host(f"{prefix}hosts.{index}", name)
+            for index, server in enumerate(request.servers if isinstance(request, RecoverRequest) else ()):
+                yield from known.server(f"{prefix}servers.{index}", server)
         case RebalanceRequest():
             for index, name in enumerate(request.hosts):
                 yield from known.host(f"{prefix}hosts.{index}", name)

@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, RootModel
+from pydantic import Field, RootModel, model_validator
 
 from restow.errors import BadInputError, FieldError
 from restow.messages.base import Message, parse
@@ -50,8 +50,17 @@ class EvacuateRequest(_Request):
 
 
 class RecoverRequest(_Request):
+    """At least one host or server. `servers` whose host is null are started; those that run are left alone."""
+
     goal: Literal["recover"]
-    hosts: tuple[str, ...] = Field(min_length=1)
+    hosts: tuple[str, ...] = ()
+    servers: tuple[str, ...] = Field(default=(), description="lost with their host, running nowhere: to be started")
+
+    @model_validator(mode="after")
+    def _names_something(self) -> "RecoverRequest":
+        if not self.hosts and not self.servers:
+            raise ValueError("name at least one failed host, or a server that runs nowhere")
+        return self
 
 
 class RebalanceRequest(_Request):

@@ -54,7 +54,8 @@ def leave(work: Work, hosts: Sequence[int], order: Sequence[int], why: str) -> V
     placed = [one for one in going if one not in left]
     work.explain(placed, why)
     extra = board.moved - earlier - set(going)
-    work.explain(sorted(extra), f"makes room for servers that leave {', '.join(work.host(one) for one in hosts[:3])}")
+    names = ", ".join(work.host(one) for one in hosts[:3])
+    work.explain(sorted(extra), f"makes room for servers that {f'leave {names}' if names else 'are started'}")
     return _verdict(work, order, placed, extra, proven=proven or len(going) < len(order))
 
 

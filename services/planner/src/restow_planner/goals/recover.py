@@ -1,7 +1,7 @@
 """Recover: the servers of failed hosts run elsewhere, the highest priority first; pure.
 
-The hosts are fenced before anything is rebuilt. Servers that are alive may be moved to make room, but never
-lose their place to one that is not.
+The hosts are fenced before anything is rebuilt. Named servers that run nowhere are started: nothing of them is
+left to fence. Servers that are alive may be moved to make room, but never lose their place to one that is not.
 """
 
 from restow.messages.plan import Action
@@ -9,6 +9,7 @@ from restow.messages.request import RecoverRequest
 from restow_planner.goals.leave import leave
 from restow_planner.goals.names import Names
 from restow_planner.goals.work import Verdict, Work
+from restow_planner.solvers.board import NOWHERE
 
 
 class Recover:
@@ -16,19 +17,26 @@ class Recover:
 
     def check(self, request: RecoverRequest, names: Names, at: str) -> None:
         names.hosts(request.hosts, f"{at}hosts")
+        names.servers(request.servers, f"{at}servers")
 
     def pursue(self, work: Work, request: RecoverRequest) -> Verdict:
         problem = work.problem
         hosts = [problem.host_index[name] for name in dict.fromkeys(request.hosts)]  # type: ignore[index]
-        servers = [one for host in hosts for one in work.board.on[host]]
+        named = [problem.server_index[name] for name in dict.fromkeys(request.servers)]  # type: ignore[index]
+        lost = [one for one in named if work.board.at[one] == NOWHERE and problem.start[one] == NOWHERE]
+        for server in set(named).difference(lost):
+            work.stay(server, "is shelved by this plan" if work.board.at[server] == NOWHERE else "is on a host")
+        servers = [one for host in hosts for one in work.board.on[host]] + lost
         priority = [one.priority for one in problem.cloud.servers]
         order = sorted(servers, key=lambda one: (-priority[one], -problem.size[one], one))
         dead = [one for one in servers if problem.start[one] in hosts]
         work.dead.update(dead)
         work.board.lose(dead)
         work.urgent += order
+        for server in lost:
+            work.why[server] = "it runs nowhere and is to run"
         verdict = leave(work, hosts, order, "its host has failed")
-        if order:
+        if hosts and order:
             work.host_steps_first(Action.DISABLE_HOST, hosts)
             work.host_steps_first(Action.FENCE, hosts)
         return verdict

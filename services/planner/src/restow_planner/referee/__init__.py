@@ -45,6 +45,11 @@ def _goal(cloud: Cloud, plan: Plan, graph: Graph) -> Iterator[Finding]:
                     for server in cloud.servers_on.get(HostName(name), ()):
                         if ends.get(server.id, server.host) == name and server.id not in excused:
                             yield Finding("goal", f"{server.id} is left on {name}, and no blocker says why")
+                for lost in request.servers if isinstance(request, RecoverRequest) else ():
+                    server_at = cloud.server_by_id.get(ServerId(lost))
+                    at = ends.get(ServerId(lost), server_at.host if server_at else None)
+                    if at is None and lost not in excused:
+                        yield Finding("goal", f"{lost} runs nowhere at the end, and no blocker says why")
             case ReachRequest():
                 for server_id, target in request.targets.items():
                     known = cloud.server_by_id.get(ServerId(server_id))
