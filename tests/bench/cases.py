@@ -1,7 +1,7 @@
 """What an instance of a benchmark is: a question to `restow solve`, or a task for one of the planner's solvers."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -23,7 +23,10 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A snapshot and a request, answered by `restow solve` and judged by `restow check`."""
+    """A snapshot and a request, answered by `restow solve` and judged by `restow check`.
+
+    `beside`: what is written next to the answer for those who judge it again, by its suffix.
+    """
 
     name: str  # its path within the family
     cloud: bytes
@@ -31,6 +34,7 @@ class Question:
     read: Callable[[dict[str, Any]], Answer]  # from the plan
     published: str = "-"
     suffix: str = ".json"
+    beside: Mapping[str, bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

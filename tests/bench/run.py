@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -112,34 +113,40 @@ def main() -> int:
         table.add_column(column)
     for column in ("bound", "seconds", "CPU s", "solve s", "peak MiB"):
         table.add_column(column, justify="right")
-    work: list[tuple[str, Question | Task]] = []
-    for family in options.family or FAMILIES:
-        try:
-            work += [(family, instance) for instance in FAMILIES[family].instances(options.bench / family)]
-        except FileNotFoundError as error:
-            console.print(f"{family}: left out, no {error.filename}; name the folder with BENCH=folder or RESTOW_BENCH")
     if options.out:
         options.out.mkdir(parents=True, exist_ok=True)
         (options.out / RESULTS).unlink(missing_ok=True)
     refused = 0
     with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("solving", total=len(work))
-        for family, instance in work:
-            progress.update(task, description=f"{family}: {instance.name}")
-            row = measured(family, options.bench / family, instance, limit_s=options.limit)
-            refused += row.checked.startswith("REFUSED")
-            if options.out:
-                _write(options.out, row)
-            table.add_row(*_cells(row))
-            progress.advance(task)
+        task = progress.add_task("solving", total=None)
+        for family in options.family or FAMILIES:
+            folder = options.bench / family
+            for instance in _instances(family, folder, console):
+                progress.update(task, description=f"{family}: {instance.name}")
+                row = measured(family, folder, instance, limit_s=options.limit)
+                refused += row.checked.startswith("REFUSED")
+                if options.out:
+                    _write(options.out, row)
+                table.add_row(*_cells(row))
+                progress.advance(task)
     console.print(table)
     return 1 if refused else 0
+
+
+def _instances(family: str, folder: Path, console: Console) -> Iterator[Question | Task]:
+    """One at a time: a large one is 60 MB of text."""
+    try:
+        yield from FAMILIES[family].instances(folder)
+    except FileNotFoundError as error:
+        console.print(f"{family}: left out, no {error.filename}; name the folder with BENCH=folder or RESTOW_BENCH")
 
 
 def _write(out: Path, row: Measured) -> None:
     file = out / row.family / (row.instance.name.replace("/", "_") + row.instance.suffix)
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_bytes(row.answer.body)
+    for suffix, body in row.instance.beside.items() if isinstance(row.instance, Question) else ():
+        file.with_name(row.instance.name.replace("/", "_") + suffix).write_bytes(body)
     with (out / RESULTS).open("a", encoding="utf-8") as lines:
         lines.write(json.dumps(row.line()) + "\n")
 

@@ -6,12 +6,13 @@ which returns the answer. `folder` is the family's own, as its authors laid it o
 
 from types import ModuleType
 
-from bench.families import migrationpaths, migsched, ordering, scale, vmr2l
+from bench.families import btrplace, migrationpaths, migsched, ordering, scale, vmr2l
 
 FAMILIES: dict[str, ModuleType] = {
     "migrationpaths": migrationpaths,
     "ordering": ordering,
     "migsched": migsched,
     "vmr2l": vmr2l,
+    "btrplace": btrplace,
     "scale": scale,
 }

@@ -120,6 +120,7 @@ def _facts(work: Work, board: Board, measures: list[tuple[str, Measure]]) -> dic
     lost = {one for one in work.dead if board.at[one] == work.problem.start[one]}
     facts = {
         "hosts_used": float(sum(bool(servers) for servers in board.on)),
+        "hosts_over_capacity": float((board.free < 0).any(axis=0).sum()),
         "servers_without_host": float(
             sum(host < 0 or host in down or one in lost for one, host in enumerate(board.at))
         ),

@@ -25,6 +25,8 @@ class Measure:
     base: Floats
     room: Floats
     note: str | None = None
+    claim: int | None = None
+    """The resource that is claimed, where this is about claims."""
 
     def load(self, board: Board) -> Floats:
         at = np.array(board.at, dtype=np.int64)
@@ -51,7 +53,7 @@ def measure(problem: Problem, name: str) -> Measure:
 def _claims(problem: Problem, name: str, resource: str, note: str | None) -> Measure:
     index = problem.cloud.resources.index(resource)
     room = np.array([max(1, host.capacity.get(resource, 0)) for host in problem.cloud.hosts], dtype=float)
-    return Measure(name, problem.demand[:, index].astype(float), np.zeros(len(problem.hosts)), room, note)
+    return Measure(name, problem.demand[:, index].astype(float), np.zeros(len(problem.hosts)), room, note, index)
 
 
 def _measured(problem: Problem, name: str) -> Measure:

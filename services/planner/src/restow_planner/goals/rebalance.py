@@ -1,5 +1,6 @@
 """Rebalance: no host is much fuller than the mean, by as few moves as it takes; pure.
 
+Hosts that carry more of the claims in question than they have come first, whatever the threshold: see `mend`.
 Hosts above the mean by more than the threshold are relieved, the fullest first, until they are well below it again
 (so that noise does not bring them back at once). Each move or swap must lower the fuller host by enough to pay
 for itself and must not make another one the new peak.
@@ -12,6 +13,7 @@ import numpy as np
 from restow.messages.plan import Blocker, Outcome
 from restow.messages.request import RebalanceRequest
 from restow_planner.goals.loads import Measure, measure
+from restow_planner.goals.mend import mend
 from restow_planner.goals.names import Names
 from restow_planner.goals.work import Verdict, Work
 from restow_planner.problem import Bools, Floats
@@ -39,13 +41,19 @@ class Rebalance:
         first = [work.problem.host_index[name] for name in dict.fromkeys(request.hosts)]  # type: ignore[index]
         measures = [measure(work.problem, name) for name in dict.fromkeys(request.resources)]
         work.notes += [one.note for one in measures if one.note]
+        claims = [one.claim for one in measures if one.claim is not None]
+        mended = mend(work, claims, first)
         verdicts = [_Evening(work, one, request.threshold, first).run() for one in measures]
         for one in measures:  # what comes later in the same plan keeps what was reached
             here = work.board.open
             reached = float(one.share(work.board)[here].max()) if here.any() else 1.0
             ceiling = max(reached, _mean(one, work) + request.threshold)
             work.board.add_limit(LoadLimit(one.part, one.room, one.base, ceiling))
-        return _worst(verdicts)
+        worst = _worst(verdicts)
+        if mended is None or worst.outcome is Outcome.NOTHING_TO_DO:
+            return mended or worst
+        both = _worst([mended, worst])
+        return Verdict(both.outcome, f"{mended.why}; {worst.why}", worst.objective, worst.bound)
 
 
 def _worst(verdicts: list[Verdict]) -> Verdict:

@@ -4,7 +4,7 @@ Alike servers of one host are one integer variable per target, so the model stay
 and a limit in deterministic time: the same question has the same answer.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -49,16 +49,19 @@ def repack(
     seed: int,
     moves_max: int | None = None,
     vacate: frozenset[int] = frozenset(),
+    mend: Mapping[int, Sequence[int]] | None = None,
 ) -> Repacked | None:
     """Place `must` (each where it can be, highest priority first) and re-place `free` within `hosts`, cheaply.
 
     `free` stand on `hosts` now and stand somewhere after. `vacate`: hosts of which as many as possible are to be left
-    by all of `free`. None: nothing found in time, or too large to try.
+    by all of `free`. `mend`: hosts of which as many as possible are to carry no more of these resources than they
+    have, by the fewest moves, then the cheapest. None: nothing found in time, or too large to try.
     """
     groups = _grouped(board, frozenset(hosts), must, free)
     if sum(len(group.targets) for group in groups) > VARIABLES_MAX or seconds <= 0:
         return None
-    return _Model(board, tuple(hosts), groups, moves_max, vacate).solved(seconds=seconds, seed=seed)
+    model = _Model(board, tuple(hosts), groups, moves_max=moves_max, vacate=vacate, mend=mend or {})
+    return model.solved(seconds=seconds, seed=seed)
 
 
 def _grouped(board: Board, hosts: frozenset[int], must: Sequence[int], free: Iterable[int]) -> list[_Group]:
@@ -101,8 +104,10 @@ class _Model:
         board: Board,
         hosts: tuple[int, ...],
         groups: list[_Group],
+        *,
         moves_max: int | None,
         vacate: frozenset[int],
+        mend: Mapping[int, Sequence[int]],
     ) -> None:
         from ortools.sat.python import cp_model
 
@@ -118,6 +123,8 @@ class _Model:
         }
         self.free = {server for group in groups for server in group.members}
         self.of_server = {group.members[0]: index for index, group in enumerate(groups) if len(group.members) == 1}
+        self.mend = mend
+        self.unmended = {host: self.model.new_bool_var("") for host in mend}
         self._everyone_somewhere()
         self._capacity()
         self._tallies()
@@ -145,7 +152,12 @@ class _Model:
                     for index in indices
                 ]
                 if sum(one * len(self.groups[i].members) for (one, _), i in zip(terms, indices, strict=True)) > 0:
-                    self.model.add(sum(one * variable for one, variable in terms if one) <= int(room[resource]))
+                    coming_here = sum(one * variable for one, variable in terms if one)
+                    if resource in self.mend.get(host, ()):
+                        excess = max(0, -int(board.free[resource, host]))
+                        self.model.add(coming_here - excess * self.unmended[host] <= int(room[resource]) - excess)
+                    else:
+                        self.model.add(coming_here <= int(room[resource]))
 
     def _tallies(self) -> None:
         problem = self.board.problem
@@ -212,13 +224,16 @@ class _Model:
         moved: list[cp_model.IntVar] = []
         total: list[cp_model.LinearExprT] = []
         worst = 1
+        steps = COST_STEPS
+        if self.mend:
+            steps *= 1 + len(self.free)  # the number of moves first
         for (index, host), variable in self.count.items():
             one = self.groups[index].members[0]
             if host != problem.start[one]:
-                price = max(1, round(float(problem.cost[one]) / dearest * COST_STEPS))
+                price = max(1, round(float(problem.cost[one]) / dearest * COST_STEPS)) + steps - COST_STEPS
                 moved.append(variable)
                 total.append(price * variable)
-        worst += sum(len(group.members) for group in self.groups) * COST_STEPS
+        worst += sum(len(group.members) for group in self.groups) * steps
         if moves_max is not None:
             outside = sum(one not in self.free for one in self.board.moved)
             self.model.add(sum(moved) <= moves_max - outside)
@@ -228,6 +243,7 @@ class _Model:
                 if (index, host) in self.count:
                     self.model.add(self.count[index, host] <= len(self.groups[index].members) * kept)
             total.append(worst * kept)
+        total += [worst * variable for variable in self.unmended.values()]
         ranks = sorted({self._priority(index) for index in self.left_out})
         for index, variable in self.left_out.items():
             rank = min(ranks.index(self._priority(index)), PRIORITY_RANKS - 1)
