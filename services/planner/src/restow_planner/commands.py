@@ -1,6 +1,7 @@
 """`restow solve`, `check`, `show`, `why`, `replay`: plans from the terminal, no service needed."""
 
 import asyncio
+import gc
 import json
 import os
 import sys
@@ -183,7 +184,12 @@ def _cloud(name: str, changes: str | None) -> "tuple[Cloud, str]":
     from restow.messages.base import parse
     from restow.messages.request import Changes
 
-    cloud = read_cloud(_read(name, "SNAPSHOT"), what=f"snapshot {name}")
+    gc.disable()  # the cloud is kept to the end: to look for garbage in it takes longer than to read it
+    try:
+        cloud = read_cloud(_read(name, "SNAPSHOT"), what=f"snapshot {name}")
+    finally:
+        gc.freeze()
+        gc.enable()
     if changes is not None:
         cloud = changed(cloud, parse(Changes, _read(changes, "--changes"), what=f"changes {changes}"))
     return cloud, digest_of(dump_cloud(cloud))

@@ -1,7 +1,7 @@
 """The cloud snapshot `restow.cloud/1`: read strictly, with every wrong field named, and written canonically; pure."""
 
 import json
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields
 from datetime import UTC
 from itertools import islice
@@ -85,7 +85,7 @@ def read_cloud(body: bytes | str, *, what: str = "snapshot") -> Cloud:
         groups=tuple(
             Group(group.id, group.policy, _ids(group.members), group.max_per_host) for group in document.groups
         ),
-        rules=tuple(_rule(rule) for rule in document.rules),
+        rules=tuple(_rule(rule, same) for rule in document.rules),
     )
 
 
@@ -207,6 +207,8 @@ def _repeated(path: str, names: Iterable[str], *, leaf: str = "") -> Iterator[Fi
 
 
 def _named(path: str, names: tuple[str, ...], known: set[str], expected: str) -> Iterator[FieldError]:
+    if known.issuperset(names) and len(set(names)) == len(names):
+        return
     for index, name in enumerate(names):
         if name not in known:
             yield FieldError(f"{path}.{index}", name, expected)
@@ -221,20 +223,24 @@ def _lacking(host: HostDocument, resources: tuple[str, ...], *, path: str) -> It
 
 
 class _Shared:
-    """Flavors repeat thousands of times; equal demands share one mapping, equal sets one set."""
+    """Flavors repeat thousands of times, and so do the sets of hosts of rules: equal values share one object."""
 
     def __init__(self) -> None:
-        self._known: dict[Hashable, Any] = {}
+        self._mappings: dict[tuple[tuple[str, int], ...], dict[str, int]] = {}
+        self._sets: dict[tuple[str, ...], frozenset[str]] = {}
+        self._host_sets: dict[tuple[tuple[str, ...], ...], tuple[tuple[str, ...], ...]] = {}
 
     def mapping(self, given: dict[str, int]) -> dict[str, int]:
-        found: dict[str, int] = self._known.setdefault(tuple(given.items()), given)
-        return found
+        return self._mappings.setdefault(tuple(given.items()), given)
 
     def set(self, given: tuple[str, ...]) -> frozenset[str]:
-        found: frozenset[str] | None = self._known.get(given)
+        found = self._sets.get(given)
         if found is None:
-            found = self._known[given] = frozenset(given)
+            found = self._sets[given] = frozenset(given)
         return found
+
+    def host_sets(self, given: tuple[tuple[str, ...], ...]) -> tuple[tuple[str, ...], ...]:
+        return self._host_sets.setdefault(given, given)
 
 
 def _host(document: HostDocument) -> Host:
@@ -286,9 +292,11 @@ def _ids(names: tuple[str, ...]) -> tuple[ServerId, ...]:
     return tuple(ServerId(name) for name in names)
 
 
-def _rule(document: Part) -> RuleSpec:
+def _rule(document: Part, same: _Shared) -> RuleSpec:
     """A rule's document and its spec have the same fields, but for the kind."""
     given = {name: getattr(document, name) for name in type(document).model_fields}
+    if isinstance(document, AmongDocument):
+        given["host_sets"] = same.host_sets(document.host_sets)
     return RULE_KINDS[given.pop("kind")](**given)
 
 

@@ -90,13 +90,16 @@ def _tallies(cloud: Cloud, touched: frozenset[ServerId]) -> Iterator[_Tally]:
                     name: max(0, limit[name] - spec.keep_free[resource]) for name in spec.hosts if name in limit
                 }
                 yield _Tally(f"reserve {index}", "host", kept, resource=resource)
+    same: dict[int, dict[str, int]] = {}  # by the number of members a host may hold
     for index, spec in enumerate(cloud.rules):
         if isinstance(spec, AtMostPer) and spec.soft is None and not touched.isdisjoint(spec.servers):
             units = {_unit(host, spec.per): spec.count for host in cloud.hosts}
             yield _Tally(f"at-most {index}", spec.per, units, members=frozenset(spec.servers))
     for group in cloud.groups:
         if group.policy is GroupPolicy.ANTI_AFFINITY and not touched.isdisjoint(group.members):
-            by_host: dict[str, int] = {host.name: group.max_per_host for host in cloud.hosts}
+            if group.max_per_host not in same:
+                same[group.max_per_host] = {host.name: group.max_per_host for host in cloud.hosts}
+            by_host = same[group.max_per_host]
             yield _Tally(f"anti-affinity {group.id}", "host", by_host, members=frozenset(group.members))
 
 
@@ -106,13 +109,11 @@ def _counters(cloud: Cloud, graph: Graph) -> Iterator[Finding]:
     for tally in _tallies(cloud, touched):
         arrivals: dict[str, list[tuple[int, int]]] = {}
         departures: dict[str, list[tuple[int, int]]] = {}
-        for number, step in enumerate(graph.steps):
+        counted = touched if tally.members is None else touched & tally.members
+        for number in sorted(number for one in counted for number in graph.of_server[one]):
+            step = graph.steps[number]
             server = cloud.server_by_id.get(ServerId(step.server)) if step.server is not None else None
-            if (
-                server is None
-                or step.action is Action.STOP
-                or (tally.members is not None and server.id not in tally.members)
-            ):
+            if server is None or step.action is Action.STOP:
                 continue
             amount = 1 if tally.resource is None else server.demand.get(tally.resource, 0)
             left, reached = (

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from restow.cloud.model import Among, Cloud
+from restow.ids import HostName
 from restow_planner.primitives import Primitive, Together
 from restow_planner.rules.base import Occupancy, Violation
 from restow_planner.rules.units import known
@@ -12,9 +13,10 @@ class AmongRule:
     name = "among"
 
     def primitives(self, cloud: Cloud) -> Iterable[Primitive]:
+        same: dict[tuple[HostName, ...], frozenset[HostName]] = {}  # many rules name the same sets
         for index, spec in enumerate(cloud.rules):
             if isinstance(spec, Among):
-                sets = tuple(frozenset(hosts) for hosts in spec.host_sets)
+                sets = tuple(same.get(hosts) or same.setdefault(hosts, frozenset(hosts)) for hosts in spec.host_sets)
                 yield Together(f"among {index}", known(cloud, spec.servers), sets, soft=spec.soft)
 
     def violations(self, cloud: Cloud, where: Occupancy) -> Iterable[Violation]:
@@ -23,7 +25,9 @@ class AmongRule:
                 continue
             ends = [set(where.get(server, ())) for server in known(cloud, spec.servers)]
             placed = [one for one in ends if one]
-            best = max((sum(one <= set(hosts) for one in placed) for hosts in spec.host_sets), default=0)
+            here = set[HostName]().union(*placed)
+            inside = (here.intersection(hosts) for hosts in spec.host_sets) if here else ()
+            best = max((sum(one <= hosts for one in placed) for hosts in inside), default=0)
             if best < len(placed):
                 apart = len(placed) - best
                 why = f"{apart} of the servers are outside the set of hosts that holds the others"
