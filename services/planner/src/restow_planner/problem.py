@@ -4,7 +4,7 @@ Hosts and servers are numbered in the order of the cloud. Servers with the same 
 of booleans, so 5,000 hosts × 30,000 servers stay small.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -50,6 +50,23 @@ class SoftTogether:
     price: float
 
 
+@dataclass(frozen=True, slots=True)
+class Homeless:
+    """A hard Together of which no member stands anywhere yet: the first that is placed chooses the set."""
+
+    rule: str
+    members: tuple[int, ...]
+    sets: tuple[Ints, ...]  # the hosts of each
+
+    def allowed(self, placed: frozenset[int], hosts: int) -> Bools:
+        """(H,) the hosts of all sets that hold these hosts."""
+        mask = np.zeros(hosts, dtype=bool)
+        for one in self.sets:
+            if not placed or placed.issubset(one.tolist()):
+                mask[one] = True
+        return mask
+
+
 @dataclass(frozen=True)
 class Problem:
     """Shapes: R resources, H hosts, S servers, C classes of servers with the same hosts allowed."""
@@ -70,6 +87,7 @@ class Problem:
     at_most: tuple[Tally, ...]
     spreads: tuple[Tally, ...]
     soft_together: tuple[SoftTogether, ...]
+    homeless: tuple[Homeless, ...]
     allowed_by: Mapping[int, tuple[tuple[str, Bools], ...]]  # per class: which rule allows what
     ambiguous: bool  # a Together could have been read in two ways: nothing may be proven from `allowed`
 
@@ -89,19 +107,24 @@ class Problem:
 
     @cached_property
     def at_most_of(self) -> Mapping[int, tuple[int, ...]]:
-        return _tallies_of(self.at_most)
+        return _named_by(self.at_most)
 
     @cached_property
     def spreads_of(self) -> Mapping[int, tuple[int, ...]]:
-        return _tallies_of(self.spreads)
+        return _named_by(self.spreads)
 
     @cached_property
     def together_of(self) -> Mapping[int, tuple[int, ...]]:
-        found: dict[int, list[int]] = {}
-        for index, one in enumerate(self.soft_together):
-            for member in one.members:
-                found.setdefault(member, []).append(index)
-        return {member: tuple(indices) for member, indices in found.items()}
+        return _named_by(self.soft_together)
+
+    @cached_property
+    def homeless_of(self) -> Mapping[int, tuple[int, ...]]:
+        return _named_by(self.homeless)
+
+    @cached_property
+    def bound_to_others(self) -> frozenset[int]:
+        """The servers whose place depends, by a rule, on where others are."""
+        return frozenset({*self.at_most_of, *self.spreads_of, *self.homeless_of})
 
     @cached_property
     def memory(self) -> Ints:
@@ -162,10 +185,12 @@ class _Compiler:
         start = [-1 if one.host is None else self.host_index.get(one.host, -1) for one in cloud.servers]
         self.start = np.array(start, dtype=np.int64)
         self.units: dict[Unit, tuple[Ints, int]] = {}
+        self.masks: dict[frozenset[HostName], Bools] = {}
         self.rows: list[tuple[str, Bools]] = []  # one per hard Allowed
         self.rows_of: dict[int, list[int]] = {}
         self.priced: list[tuple[Bools, float]] = []
         self.priced_of: dict[int, list[int]] = {}
+        self.homeless: list[Homeless] = []
         self.ambiguous = False
 
     def compiled(self, primitives: tuple[Primitive, ...]) -> Problem:
@@ -222,6 +247,7 @@ class _Compiler:
             at_most=tuple(at_most),
             spreads=tuple(spreads),
             soft_together=tuple(together),
+            homeless=tuple(self.homeless),
             allowed_by=allowed_by,
             ambiguous=self.ambiguous,
         )
@@ -230,8 +256,10 @@ class _Compiler:
         return tuple(self.server_index[one] for one in dict.fromkeys(servers) if one in self.server_index)
 
     def _mask(self, hosts: frozenset[HostName]) -> Bools:
-        mask = np.zeros(len(self.host_index), dtype=bool)
-        mask[[self.host_index[host] for host in hosts if host in self.host_index]] = True
+        mask = self.masks.get(hosts)
+        if mask is None:
+            mask = self.masks[hosts] = np.zeros(len(self.host_index), dtype=bool)
+            mask[[self.host_index[host] for host in hosts if host in self.host_index]] = True
         return mask
 
     def _labels(self, sets: tuple[frozenset[HostName], ...]) -> Ints:
@@ -265,6 +293,8 @@ class _Compiler:
         members = self._indices(primitive.servers)
         placed = [int(self.start[one]) for one in members if self.start[one] >= 0]
         if not placed:
+            choices = tuple(np.flatnonzero(self._mask(one)) for one in dict.fromkeys(primitive.host_sets))
+            self.homeless.append(Homeless(primitive.rule, members, choices))
             return
         here = set(placed)
         names = [self.cloud.hosts[host].name for host in placed]
@@ -310,9 +340,9 @@ def _number(names: dict[str, int], host: Host, per: Unit) -> int:
     return names.setdefault(unit_of(host, per), len(names))
 
 
-def _tallies_of(tallies: tuple[Tally, ...]) -> dict[int, tuple[int, ...]]:
+def _named_by(rules: Sequence[Tally | SoftTogether | Homeless]) -> dict[int, tuple[int, ...]]:
     found: dict[int, list[int]] = {}
-    for index, tally in enumerate(tallies):
-        for member in tally.members:
+    for index, rule in enumerate(rules):
+        for member in rule.members:
             found.setdefault(member, []).append(index)
     return {member: tuple(indices) for member, indices in found.items()}

@@ -29,14 +29,14 @@ BLOCKERS_MAX = 20
 def mend(work: Work, resources: Sequence[int], first: Sequence[int] = ()) -> Verdict | None:
     """Bring every host that runs within its capacity of these resources, the hosts of `first` before the others.
 
-    None: no host carries more than it has.
+    None: no host carries more than it may.
     """
     over = [one for one in overfull(work, resources) if one not in work.problem.down]
     return _Mending(work, tuple(resources), over, frozenset(first)).run() if over else None
 
 
 def overfull(work: Work, resources: Sequence[int]) -> list[int]:
-    """The hosts on which more of one of these is claimed than there is."""
+    """The hosts on which more of one of these is claimed than capacity and reserves allow."""
     if not resources:
         return []
     found: list[int] = np.flatnonzero((work.board.free[list(resources)] < 0).any(axis=0)).tolist()
@@ -108,7 +108,7 @@ class _Mending:
             if work.deadline.over():
                 break
             mark = board.mark()
-            if self._place(chosen, chains=chains) and self._within_limits():
+            if self._place(host, chosen, chains=chains) and self._within_limits():
                 touched = board.since(mark)
                 ways = [(one, board.at[one]) for one in touched]
                 found = (len(touched), float(work.problem.cost[touched].sum()), ways)
@@ -125,13 +125,16 @@ class _Mending:
         self._explain(host, (one for one, _ in best[2]))
         return True
 
-    def _place(self, servers: Sequence[int], *, chains: bool) -> bool:
+    def _place(self, host: int, servers: Sequence[int], *, chains: bool) -> bool:
+        """Nothing comes onto the host itself, so that carrying a chain out backwards is a safe order."""
         board, size = self.work.board, self.work.problem.size
+        elsewhere = np.ones(len(board.open), dtype=bool)
+        elsewhere[host] = False
         for server in sorted(servers, key=lambda one: (-size[one], one)):
             mask = board.fits(server)
             if mask.any():
                 board.put(server, board.best(server, mask))
-            elif not (chains and self.work.room().place(server)):
+            elif not (chains and self.work.room().place(server, among=elsewhere)):
                 return False
         return True
 
@@ -147,7 +150,7 @@ class _Mending:
             work.why[server] = self._why(host) if here else f"makes room for servers that leave {work.host(host)}"
 
     def _why(self, host: int) -> str:
-        return f"{self.work.host(host)} carries more than it has"
+        return f"{self.work.host(host)} carries more than it may"
 
     def _relieve(self, host: int) -> None:
         """What cannot be mended is at least made less bad, by servers that fit elsewhere as they are."""
@@ -183,7 +186,7 @@ class _Mending:
             if after >= before:
                 board.undo(start)
                 self._put_all(kept)
-            elif self.proven:
+            if self.proven:
                 self.bound = after[1]
             return
         for size in REPACK_HOSTS:
@@ -232,7 +235,7 @@ class _Mending:
     def _verdict(self, earlier: set[int]) -> Verdict:
         work = self.work
         moves, left = len(work.board.moved - earlier), self._left(named=False)
-        words = f"{_hosts(len(self.over))} more than there is"
+        words = f"{_hosts(len(self.over))} more than allowed"
         if not left:
             fewest = ", the fewest there can be" if moves <= self.bound else ""
             return Verdict(Outcome.PLAN, f"{words}; {moves} moves mend that{fewest}", float(moves), float(self.bound))
@@ -259,7 +262,7 @@ class _Mending:
             for one, amount in zip(self.resources, need.tolist(), strict=True)
             if amount > 0
         )
-        lead = f"{name} carries {amounts} more than it has"
+        lead = f"{name} carries {amounts} more than it may"
         rule = f"capacity {work.problem.cloud.resources[self.resources[int(np.argmax(need > 0))]]}"
         give = f"give {name} {amounts} more"
         found = self._ways_for(host)

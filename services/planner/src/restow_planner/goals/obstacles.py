@@ -103,10 +103,13 @@ def _no_room(work: Work, server: int, hosts: list[int], *, sure: bool) -> tuple[
         why = f"{name} needs {int(demand[resource, 0])} {unit}; even {host}, freed of all that may move, lacks {amount}"
         return _blocker(work, server, f"capacity {unit}", why, f"give {host} {amount} {unit} more"), sure
     if not short:
-        rule = next(
-            (problem.at_most[index].rule for index in problem.at_most_of.get(server, ())),
-            next((problem.spreads[index].rule for index in problem.spreads_of.get(server, ())), "earlier goals"),
+        binding = (
+            *(problem.at_most[index].rule for index in problem.at_most_of.get(server, ())),
+            *(problem.spreads[index].rule for index in problem.spreads_of.get(server, ())),
+            *(problem.homeless[index].rule for index in problem.homeless_of.get(server, ())),
+            "earlier goals",
         )
+        rule = binding[0]
         return _blocker(work, server, rule, f"{rule} leaves no host with room for {name}", f"relax {rule}"), False
     amounts = ", ".join(f"{amount} {resource}" for resource, amount in short.items())
     rule = f"capacity {next(iter(short))}"

@@ -161,7 +161,7 @@ class Board:
         return mask
 
     def agrees(self, server: int) -> Bools | None:
-        """(H,) where the other servers leave it a place by AtMost and Spread; None: everywhere."""
+        """(H,) where the other servers leave it a place by AtMost, Spread and Together; None: everywhere."""
         problem, here = self.problem, self.at[server]
         mask: Bools | None = None
         for index in problem.at_most_of.get(server, ()):
@@ -183,6 +183,11 @@ class Board:
                     )
                     found = found & self._keeps_spread(index, server, counts, counted_here=counted)
                 mask = found if mask is None else mask & found
+        for index in problem.homeless_of.get(server, ()):
+            group = problem.homeless[index]
+            placed = frozenset(self.at[one] for one in group.members if one != server and self.at[one] >= 0)
+            found = group.allowed(placed, len(problem.hosts))
+            mask = found if mask is None else mask & found
         for limit, load in zip(self.limits, self.loads, strict=True):
             found = load + limit.part[server] <= limit.limit * limit.room + 1e-9
             mask = found if mask is None else mask & found

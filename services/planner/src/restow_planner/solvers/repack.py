@@ -69,7 +69,7 @@ def _grouped(board: Board, hosts: frozenset[int], must: Sequence[int], free: Ite
     alike: dict[tuple[object, ...], list[int]] = {}
     wanted = set(must)
     for server in sorted({*must, *free}):
-        special = server in problem.at_most_of or server in problem.spreads_of or server in board.barred or board.limits
+        special = server in problem.bound_to_others or server in board.barred or board.limits
         alike.setdefault(
             (
                 int(problem.class_of[server]),
@@ -128,6 +128,7 @@ class _Model:
         self._everyone_somewhere()
         self._capacity()
         self._tallies()
+        self._homeless()
         self._loads()
         self._objective(moves_max, vacate)
 
@@ -201,6 +202,24 @@ class _Model:
         waiting = [self.left_out[self.of_server[one]] for one in tally.members if self._may_be_left(one)]
         self.model.add(sum(reached) + len(staying) + sum(waiting) >= goal)
 
+    def _homeless(self) -> None:
+        """One set for all members; those that are placed and not free have chosen."""
+        for group in self.board.problem.homeless:
+            free = [one for one in group.members if one in self.free]
+            fixed = {self.board.at[one] for one in group.members if one not in self.free and self.board.at[one] >= 0}
+            if not free:
+                continue
+            chosen = {number: self.model.new_bool_var("") for number in range(len(group.sets))}
+            self.model.add_at_most_one(chosen.values())
+            holding: dict[int, list[cp_model.IntVar]] = {}
+            for number, hosts in enumerate(group.sets):
+                if fixed.issubset(hosts.tolist()):
+                    for host in hosts.tolist():
+                        holding.setdefault(host, []).append(chosen[number])
+            for index in (self.of_server[one] for one in free):
+                for host in self.groups[index].targets:
+                    self.model.add(self.count[index, host] <= sum(holding.get(host, [])))
+
     def _may_be_left(self, server: int) -> bool:
         return server in self.free and self.groups[self.of_server[server]].must
 
@@ -226,11 +245,13 @@ class _Model:
         worst = 1
         steps = COST_STEPS
         if self.mend:
-            steps *= 1 + len(self.free)  # the number of moves first
+            steps *= 1 + 2 * len(self.free)  # the number of moves first
         for (index, host), variable in self.count.items():
             one = self.groups[index].members[0]
             if host != problem.start[one]:
                 price = max(1, round(float(problem.cost[one]) / dearest * COST_STEPS)) + steps - COST_STEPS
+                if host in self.mend:
+                    price += COST_STEPS  # who arrives has to wait for those who leave: it may end in a circle
                 moved.append(variable)
                 total.append(price * variable)
         worst += sum(len(group.members) for group in self.groups) * steps

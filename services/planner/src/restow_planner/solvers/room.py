@@ -128,7 +128,7 @@ class Room:
 
     def _fits_now(self, server: int, host: int, known: dict[tuple[int, ...], bool]) -> bool:
         problem = self.board.problem
-        if server in problem.at_most_of or server in problem.spreads_of or server in self.board.barred:
+        if server in problem.bound_to_others or server in self.board.barred:
             mask = self.board.fits(server)
             mask[host] = False
             return bool(mask.any())
