@@ -137,7 +137,7 @@ def _moved(numa: Numa, most: int, ends: float) -> tuple[np.ndarray, np.ndarray, 
         spent=np.ones((1, len(classes)), dtype=np.int64),
         budget=np.array([most]),
     )
-    found = rearranged(stock, left=lambda: ends - time.monotonic(), seed=1)
+    found = rearranged(stock, left=lambda: ends - time.monotonic(), seed=1, sparing=False)
     standing: dict[tuple[int, int, int], list[int]] = {}
     for server, place in enumerate(
         zip(of.tolist(), numa.host.tolist(), np.maximum(numa.node, 0).tolist(), strict=True)

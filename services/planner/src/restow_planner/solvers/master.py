@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from restow_planner.problem import Floats, Ints
-from restow_planner.solvers.stock import Kinds, Patterns, Prices, Stock
+from restow_planner.problem import Ints
+from restow_planner.solvers.stock import Aim, Kinds, Patterns, Prices, Stock
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,31 +57,31 @@ class Columns:
 
 @dataclass(frozen=True, slots=True)
 class Duals:
-    """`value` of the linear program, the `prices` at it, and `rent` (K,): what a host of the kind is worth."""
+    """`value` of the linear program and the `prices` at it."""
 
     value: float
     prices: Prices
-    rent: Floats
 
 
 class Master:
-    """The linear program: at most `wanted` slots count, every class keeps its number, no budget is overspent."""
+    """The linear program: every class keeps its number, no budget is overspent, and the aim is met best."""
 
-    def __init__(self, stock: Stock, kinds: Kinds, wanted: int) -> None:
-        from ortools.linear_solver import pywraplp
+    def __init__(self, stock: Stock, kinds: Kinds, aim: Aim) -> None:
+        from ortools.linear_solver import pywraplp  # type: ignore[import-untyped]
 
         solver = pywraplp.Solver.CreateSolver("GLOP")
         endless = solver.infinity()
         self._solver: Any = solver
+        self._cost = aim.cost
         self._hosts = [solver.Constraint(-endless, float(count)) for count in kinds.count]
         self._items = [solver.Constraint(0.0, 0.0) for _ in stock.wide]
         self._budgets = [solver.Constraint(-endless, float(amount)) for amount in stock.budget]
         self._slots = solver.Constraint(-endless, 0.0)  # slots that count are there
-        counted = solver.NumVar(0.0, float(wanted), "")
+        counted = solver.NumVar(0.0 if aim.reward else float(aim.slots), float(aim.slots), "")
         self._slots.SetCoefficient(counted, 1.0)
-        self._aim = solver.Objective()
-        self._aim.SetCoefficient(counted, 1.0)
-        self._aim.SetMaximization()
+        self._total = solver.Objective()
+        self._total.SetCoefficient(counted, aim.reward)
+        self._total.SetMaximization()
 
     def add(self, columns: Sequence[Column]) -> None:
         solver = self._solver
@@ -89,6 +89,7 @@ class Master:
             taken = solver.NumVar(0.0, solver.infinity(), "")
             self._hosts[column.kind].SetCoefficient(taken, 1.0)
             self._slots.SetCoefficient(taken, -float(column.gain))
+            self._total.SetCoefficient(taken, -self._cost * column.departures)
             for item in np.flatnonzero(column.net).tolist():
                 self._items[item].SetCoefficient(taken, float(column.net[item]))
             for row, amount in zip(self._budgets, column.spent.tolist(), strict=True):
@@ -99,12 +100,11 @@ class Master:
         if self._solver.Solve() != self._solver.OPTIMAL:
             return None
         prices = Prices(
-            slot=float(min(max(self._slots.dual_value(), 0.0), 1.0)),
+            slot=max(float(self._slots.dual_value()), 0.0),
             item=np.array([row.dual_value() for row in self._items], dtype=float),
             budget=np.array([max(row.dual_value(), 0.0) for row in self._budgets], dtype=float),
         )
-        rent = np.array([max(row.dual_value(), 0.0) for row in self._hosts], dtype=float)
-        return Duals(float(self._aim.Value()), prices, rent)
+        return Duals(float(self._total.Value()), prices)
 
 
 class Nothing(Enum):

@@ -25,6 +25,7 @@ class Pricing:
     resources: list[int] = field(init=False)
     unit: Ints = field(init=False)  # (R,)
     prices: Prices = field(init=False)
+    cost: float = field(init=False)
     _wide: dict[int, list[Floats]] = field(init=False)
     """By resource: (K, states) the best that can still come before each wide class, and after them all."""
     _narrow: dict[int, list[Floats]] = field(init=False)
@@ -42,9 +43,12 @@ class Pricing:
 
     # -- the tables -----------------------------------------------------------------------------------
 
-    def charge(self, prices: Prices) -> Floats:
-        """Fill the tables for these prices; (K,) no pattern of the kind is worth more than this, its slots included."""
-        self.prices = prices
+    def charge(self, prices: Prices, cost: float) -> Floats:
+        """Fill the tables for these prices; `cost` is that of a departure, besides the budgets.
+
+        (K,) no pattern of the kind is worth more than this, its slots included.
+        """
+        self.prices, self.cost = prices, cost
         self._wide, self._narrow = {}, {}
         bounds = [self._fill(resource) for resource in self.resources]
         found: Floats = np.min(bounds, axis=0)
@@ -123,7 +127,7 @@ class Pricing:
     def _worth(self, item: int) -> tuple[float, float]:
         """What one item that leaves, and one that comes, is worth."""
         price = float(self.prices.item[item])
-        return price - float(self.prices.budget @ self.stock.spent[:, item]), -price
+        return price - self.cost - float(self.prices.budget @ self.stock.spent[:, item]), -price
 
     # -- the search -----------------------------------------------------------------------------------
 
@@ -133,12 +137,14 @@ class Pricing:
         *,
         width: int | None = None,
         best_only: bool = False,
+        most: int = LABELS_MAX,
         over: Callable[[], bool] = lambda: False,
     ) -> Patterns | None:
         """Patterns worth more than `floor` (K,) at the prices charged, slots included.
 
-        All of them, or None where they are too many or the time is over. `width`: at most so many a kind, those of
-        the highest bound. `best_only`: of those that leave the same room behind, the most valuable one.
+        All of them, or None where they are more than `most` or the time is over; of those that come to the same in
+        the master, one. `width`: only so many a kind, those of the highest bound. `best_only`: of those that leave
+        the same room behind, the most valuable one.
         """
         labels = _Labels.roots(self.kinds)
         found = []
@@ -148,6 +154,8 @@ class Pricing:
             grown = self._all_grown(labels, floor, width, over, best_only=best_only)
             if grown is not None:
                 found.append(grown)
+                if sum(len(one) for one in found) > most:
+                    return None
             elif over() or len(labels.kind) == 1:
                 return None
             else:
@@ -164,11 +172,19 @@ class Pricing:
             grown = self._grown(labels, index, stage, floor, width)
             if grown is None:
                 return None
-            labels = grown.undominated() if best_only else grown
+            labels = grown
+            if width is None and (best_only or (stage.node is not None and stage.node > 0)):
+                labels = grown.undominated(None if best_only else self._effect(grown))
         free = labels.left - self.kinds.debt[labels.kind]
         value = labels.value + self.prices.slot * self.stock.slots(free).sum(axis=1)
         good = value > floor[labels.kind]
         return Patterns(labels.kind[good], labels.final[good], value[good])
+
+    def _effect(self, labels: "_Labels") -> Ints:
+        """(L, C + B) what the master will see of the choices so far; what is not yet chosen counts alike for all."""
+        gone = np.maximum(self.kinds.on[labels.kind] - labels.final, 0).sum(axis=1)
+        effect: Ints = np.column_stack((labels.final.sum(axis=1), gone @ self.stock.spent.T))
+        return effect
 
     def _grown(self, labels: "_Labels", index: int, stage: Stage, floor: Floats, width: int | None) -> "_Labels | None":
         kinds, size = self.kinds, self.stock.size[stage.item]
@@ -232,24 +248,20 @@ class _Labels:
     def roots(cls, kinds: Kinds) -> "_Labels":
         return cls(np.arange(len(kinds.count)), kinds.room.copy(), np.zeros(len(kinds.count)), np.zeros_like(kinds.on))
 
-    def where(self, mask: Bools) -> "_Labels":
+    def where(self, mask: Bools | Ints) -> "_Labels":
         return _Labels(self.kind[mask], self.left[mask], self.value[mask], self.final[mask])
 
-    def undominated(self) -> "_Labels":
-        """Of labels that leave the same room the most valuable one."""
-        rows = np.column_stack((self.kind, self.left.reshape(len(self.kind), -1)))
-        order = np.lexsort((-self.value, *rows.T[::-1]))
-        fresh = np.ones(len(order), dtype=bool)
-        fresh[1:] = (rows[order][1:] != rows[order][:-1]).any(axis=1)
-        keep = np.sort(order[fresh])
-        return self.where(keep)
+    def undominated(self, effect: Ints | None) -> "_Labels":
+        """Of labels that leave the same room (and had the same `effect`, if that matters) the most valuable one."""
+        left = [self.left[:, node] for node in range(self.left.shape[1])]
+        rows = np.column_stack((self.kind, *left, *([] if effect is None else [effect])))
+        order = np.argsort(-self.value, kind="stable")
+        _, first = np.unique(rows[order], axis=0, return_index=True)
+        return self.where(np.sort(order[first]))
 
 
 def _binding(stock: Stock, kinds: Kinds) -> list[int]:
-    """The resources that can bind at all; of those that another one keeps slack everywhere, none.
-
-    `slack` is kept so by `tight` if what fits by `tight` always fits by `slack`: size ratio within room ratio on every node.
-    """
+    """The resources that can bind at all: not those that are slack wherever another one is kept."""
     found = list(range(len(stock.shape)))
     for slack in reversed(range(len(stock.shape))):
         for tight in found:
@@ -259,6 +271,7 @@ def _binding(stock: Stock, kinds: Kinds) -> list[int]:
 
 
 def _keeps_slack(stock: Stock, kinds: Kinds, *, tight: int, slack: int) -> bool:
+    """Whether on every node what fits by `tight` fits by `slack`: no class has more of it than its part."""
     room = kinds.room
     if (kinds.debt[..., slack] > 0).any():
         return False

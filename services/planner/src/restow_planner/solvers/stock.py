@@ -109,6 +109,15 @@ class Kinds:
 
 
 @dataclass(frozen=True, slots=True)
+class Aim:
+    """`reward` for each slot that counts, no more than `slots` of them, and `cost` of each departure."""
+
+    reward: float
+    cost: float
+    slots: int
+
+
+@dataclass(frozen=True, slots=True)
 class Prices:
     """What is paid for a slot more, for an `item` (C,) less, and for a unit of each `budget` (B,)."""
 
@@ -124,7 +133,7 @@ class Prices:
         return cls(1.0, -part * nodes, 0.5 / np.maximum(stock.spent.max(axis=1, initial=1), 1))
 
     def mixed(self, other: "Prices", share: float) -> "Prices":
-        """This share of these, the rest of the others."""
+        """So much of these, the rest of the others."""
         rest = 1.0 - share
         return Prices(
             share * self.slot + rest * other.slot,

@@ -1,0 +1,126 @@
+"""Columns from prices and prices from columns, until no column is left that would pay: a bound for every answer; pure.
+
+Dantzig and Wolfe's decomposition (1960): a column is one way to fill one kind of host; the master chooses among columns
+so that every class of items keeps its number and no budget is overspent. Prices are smoothed between the best ones and
+the last ones (Wentges, 1997), and at any prices Lagrange's bound holds.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from restow_planner.problem import Floats
+from restow_planner.solvers.master import Column, Columns, Master
+from restow_planner.solvers.pricing import Pricing
+from restow_planner.solvers.stock import Aim, Kinds, Patterns, Prices, Stock
+
+ROUNDS_MAX = 1_000
+SMOOTHING = 0.5
+"""How far the prices tried stay with the best ones known."""
+WIDTH = 3
+"""Patterns that a kind offers in a round."""
+EPS = 1e-6
+
+
+@dataclass(slots=True)
+class Generation:
+    """`bound`: the best of Lagrange's bounds, met at `prices`, where no pattern gains more than its kind's `worth`."""
+
+    stock: Stock
+    kinds: Kinds
+    pricing: Pricing
+    columns: Columns
+    aim: Aim
+    prices: Prices
+    bound: float = np.inf
+    worth: Floats = field(init=False)  # (K,)
+
+    def __post_init__(self) -> None:
+        self.worth = np.zeros(len(self.kinds.count))
+
+    def run(self, over: Callable[[], bool]) -> None:
+        """Columns until no prices can offer another one, or the time is over."""
+        master = Master(self.stock, self.kinds, self.aim)
+        master.add(self.columns.known)
+        last, smoothing = self.prices, 0.0
+        for number in range(ROUNDS_MAX):
+            if number or self.columns.known:
+                duals = master.solved()
+                if duals is None or self.bound - duals.value < EPS:
+                    return
+                last, smoothing = duals.prices, SMOOTHING if number else 0.0
+            if over():
+                return
+            known = len(self.columns.known)
+            if not self._offered(self.prices.mixed(last, smoothing)) and smoothing > 0.0:
+                self._offered(last)
+            if len(self.columns.known) == known and not self._offered_for_sure(last, over):
+                return
+            master.add(self.columns.known[known:])
+
+    def _offered(self, prices: Prices) -> bool:
+        worth = self._charged(prices)
+        base = prices.slot * self.kinds.slots
+        found = self.pricing.patterns(np.where(worth > EPS, base + EPS, np.inf), width=WIDTH)
+        return found is not None and self._added(found)
+
+    def _offered_for_sure(self, prices: Prices, over: Callable[[], bool]) -> bool:
+        """With several resources the tables only bound: search whatever the columns known do not match."""
+        worth, base = self._charged(prices), prices.slot * self.kinds.slots
+        rent = np.zeros(len(worth))
+        np.maximum.at(rent, [one.kind for one in self.columns.known], self.values(self.columns.known, prices))
+        unsure = worth > rent + EPS
+        if not unsure.any():
+            return False
+        found = self.pricing.patterns(np.where(unsure, base + rent + EPS, np.inf), best_only=True, over=over)
+        if found is None:
+            return False
+        if self._added(found):
+            return True
+        self._bounded(prices, np.where(unsure, rent + EPS, worth))
+        return False
+
+    def near(self, gap: float) -> list[Column]:
+        """The columns known that an answer no further than `gap` below the bound can use."""
+        values = self.values(self.columns.known, self.prices)
+        good = [
+            value >= self.worth[one.kind] - gap - EPS for one, value in zip(self.columns.known, values, strict=True)
+        ]
+        return [one for one, is_near in zip(self.columns.known, good, strict=True) if is_near]
+
+    def enumerated(
+        self, gap: float, *, over: Callable[[], bool], most: int, width: int | None = None
+    ) -> list[Column] | None:
+        """All such columns that there are; None: more than `most`, or the time is over. `width` a kind at most."""
+        self.pricing.charge(self.prices, self.aim.cost)
+        floor = self.prices.slot * self.kinds.slots + self.worth - gap - EPS
+        found = self.pricing.patterns(floor, over=over, most=most, width=width)
+        return None if found is None else [self.columns.known[index] for index in self.columns.add(found)]
+
+    def values(self, columns: list[Column], prices: Prices) -> Floats:
+        """What each column gains at these prices."""
+        found = [
+            prices.slot * one.gain - float(prices.item @ one.net) - float(prices.budget @ one.spent) for one in columns
+        ]
+        departures = np.array([one.departures for one in columns], dtype=float)
+        values: Floats = np.array(found, dtype=float) - self.aim.cost * departures
+        return values
+
+    def _added(self, found: Patterns) -> bool:
+        before = len(self.columns.known)
+        self.columns.add(found)
+        return len(self.columns.known) > before
+
+    def _charged(self, prices: Prices) -> Floats:
+        worth: Floats = self.pricing.charge(prices, self.aim.cost) - prices.slot * self.kinds.slots
+        self._bounded(prices, worth)
+        return worth
+
+    def _bounded(self, prices: Prices, worth: Floats) -> None:
+        """Lagrange's bound at these prices; slots that count pay their price at most up to their reward."""
+        paid = float(self.kinds.count @ np.maximum(worth, 0.0)) + float(prices.budget @ self.stock.budget)
+        counted = self.aim.reward - prices.slot
+        bound = paid + (max(counted, 0.0) if self.aim.reward else counted) * self.aim.slots
+        if bound < self.bound:
+            self.bound, self.prices, self.worth = bound, prices, worth
