@@ -144,7 +144,7 @@ def _moved(numa: Numa, most: int, ends: float) -> tuple[np.ndarray, np.ndarray, 
     ):
         standing.setdefault(place, []).append(server)
     host, node = numa.host.copy(), numa.node.copy()
-    for move in stock.moves(found.final):
+    for move in found.moves():
         server = standing[move.item, *move.source].pop()
         host[server] = move.target[0]
         if node[server] != BOTH:

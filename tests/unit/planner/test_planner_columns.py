@@ -1,13 +1,11 @@
 """Column generation against every arrangement there is, on instances small enough to try them all."""
 
 import time
-from itertools import count
 from random import Random
 
 import numpy as np
 import pytest
 
-from restow_planner.solvers import columns, pricing
 from restow_planner.solvers.columns import rearranged
 from restow_planner.solvers.stock import Stock
 

@@ -1,7 +1,9 @@
 """Defragment: free slots of a shape, by moving what stands in their way; pure.
 
-Again and again the cheapest way to one more slot on any host is taken: the servers that must leave the host go where
-they cost no slot. No more slots can come than the free room of the domain would hold if it were one host.
+Servers that no rule ties to others are rearranged by column generation, as few moves as it takes. Where this proves
+nothing, a second way is tried and the better one taken: again and again the cheapest way to one more slot on any host,
+the servers that must leave the host going where they cost no slot. No more slots can come than the free room of the
+domain would hold if it were one host.
 """
 
 from dataclasses import dataclass, field
@@ -11,6 +13,7 @@ import numpy as np
 
 from restow.messages.plan import Blocker, Outcome
 from restow.messages.request import DefragmentRequest
+from restow_planner.goals.alike import Shuffle, shuffle
 from restow_planner.goals.names import Names
 from restow_planner.goals.work import Verdict, Work
 from restow_planner.problem import Ints
@@ -34,10 +37,10 @@ class Defragment:
         before = slots.total()
         most = slots.most()
         wanted = min(request.count, most)
-        slots.gain(wanted)
+        bound = before + slots.rearrange(wanted - before) if before < wanted else most
         after = slots.total()
         work.close(slots.hosts(), for_good=False)  # later goals do not fill the slots again
-        words = f"{after} free slots instead of {before}; {request.count} wanted, {most} at most possible"
+        words = f"{after} free slots instead of {before}; {request.count} wanted, {min(bound, most)} at most possible"
         if after < request.count:
             why = f"{after} of {request.count} slots can be had"
             relaxation = "allow more moves" if after < most else "add hosts, or ask for a smaller shape"
@@ -45,10 +48,11 @@ class Defragment:
         if before >= request.count:
             return Verdict(Outcome.NOTHING_TO_DO, f"{before} slots are free already", -before, -before)
         if after > before:
-            return Verdict(Outcome.PLAN, words, -after, -wanted)
-        if before >= most:
-            return Verdict(Outcome.IMPOSSIBLE, f"proven by counting: {words}", -after, -most)
-        return Verdict(Outcome.UNDECIDED, words, -after, -wanted)
+            return Verdict(Outcome.PLAN, words, -after, -min(wanted, bound))
+        if before >= min(bound, most):
+            how = "by counting" if before >= most else "for the moves that are allowed"
+            return Verdict(Outcome.IMPOSSIBLE, f"proven {how}: {words}", -after, -min(bound, most))
+        return Verdict(Outcome.UNDECIDED, words, -after, -min(wanted, bound))
 
 
 @dataclass(slots=True)
@@ -81,6 +85,33 @@ class _Slots:
         each = (problem.capacity[:, here][wanted] // self.shape[wanted][:, None]).min(axis=0)
         total = room[wanted].sum(axis=1) // self.shape[wanted]
         return int(min(total.min(), np.maximum(each, 0).sum())) if len(here) else 0
+
+    def rearrange(self, wanted: int) -> int:
+        """At most `wanted` more slots; how many more there can be at most."""
+        work, board = self.work, self.work.board
+        before, mark, why = self.total(), board.mark(), dict(work.why)
+        shuffled = shuffle(work, self.shape, wanted)
+        bound = wanted if shuffled is None or shuffled.bound is None else shuffled.bound
+        if shuffled is None or shuffled.gain < bound:
+            self.gain(before + wanted)
+        if shuffled is not None and shuffled.gain > self.total() - before:
+            board.undo(mark)
+            work.why = why
+            self._apply(shuffled)
+        return bound
+
+    def _apply(self, shuffled: Shuffle) -> None:
+        work, board = self.work, self.work.board
+        slots, start = self.per_host(), {server: board.at[server] for server, _ in shuffled.moves}
+        for server, _ in shuffled.moves:
+            board.put(server, NOWHERE)
+        for server, target in shuffled.moves:
+            board.put(server, target)
+        gained = self.per_host() > slots
+        for server, source in start.items():
+            here = work.host(source)
+            why = f"makes room for a slot on {here}" if gained[source] else f"makes room on {here} for what comes there"
+            work.explain([server], why)
 
     def gain(self, wanted: int) -> None:
         work = self.work

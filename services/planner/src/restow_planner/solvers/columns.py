@@ -30,16 +30,35 @@ RESERVE_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
+class Move:
+    """An item of a class goes from a host and its node to another; a wide one from and to node 0."""
+
+    item: int
+    source: tuple[int, int]
+    target: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
 class Rearranged:
     """`final` (H, N, C): the items of each class on each node, wide ones on node 0.
 
     `gain`: slots more than before, `bound`: no rearrangement gains more; both as far as they were wanted.
     """
 
+    stock: Stock
     final: Ints
     gain: int
     bound: int
     departures: int
+
+    def moves(self) -> Iterator[Move]:
+        """One way from where the items stand to where they end: each class by itself, none of its items in vain."""
+        change = self.final - self.stock.on
+        for item in range(len(self.stock.wide)):
+            places = [(host, node) for host, node in np.argwhere(change[..., item]).tolist()]
+            gone = [place for place in places for _ in range(-int(change[(*place, item)]))]
+            come = [place for place in places for _ in range(int(change[(*place, item)]))]
+            yield from (Move(item, source, target) for source, target in zip(gone, come, strict=True))
 
     @property
     def proven(self) -> bool:
@@ -79,11 +98,11 @@ class _Search:
         best, wanted = NOTHING, self.most
         if wanted > 0:
             generation = self._generated(Aim(reward=1.0, cost=0.0, slots=wanted), Prices.guessed(self.stock))
-            self.most = min(wanted, int(np.floor(generation.bound + EPS)))
+            self.most = int(np.floor(min(wanted, generation.bound + EPS)))
             best = self._closed(generation)
             if sparing and best.gain > 0:
                 best = self._spared(best, min(best.gain, wanted))
-        return Rearranged(self._final(best), min(best.gain, wanted), self.most, best.departures)
+        return Rearranged(self.stock, self._final(best), min(best.gain, wanted), self.most, best.departures)
 
     def _over(self) -> bool:
         return self.left() <= RESERVE_S
@@ -101,7 +120,7 @@ class _Search:
     def _closed(self, generation: Generation) -> Chosen:
         """An answer on the bound, or a lower bound, until both meet or no time is left."""
         best = NOTHING
-        while best.gain < self.most:
+        while best.gain < self.most and np.isfinite(generation.bound):
             met: Chosen | Nothing = Nothing.FOUND
             for columns, is_all in self._enough(generation, generation.bound - self.most):
                 met = self._chosen(columns, least=self.most, most=self.most)
@@ -132,6 +151,8 @@ class _Search:
     def _spared(self, best: Chosen, slots: int) -> Chosen:
         """The same slots by fewer departures, if there is such an answer."""
         generation = self._generated(Aim(reward=0.0, cost=1.0, slots=slots), Prices.guessed(self.stock))
+        if not np.isfinite(generation.bound):
+            return best
         fewest = int(np.ceil(-generation.bound - EPS))
         columns: list[Column] | None = self.columns.known
         for _ in range(2):

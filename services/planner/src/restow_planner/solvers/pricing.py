@@ -148,7 +148,7 @@ class Pricing:
         """
         labels = _Labels.roots(self.kinds)
         found = []
-        waiting = [labels.where(np.isfinite(floor))]
+        waiting = [labels.where(floor < np.inf)]
         while waiting:
             labels = waiting.pop()
             grown = self._all_grown(labels, floor, width, over, best_only=best_only)

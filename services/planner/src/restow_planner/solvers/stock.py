@@ -1,6 +1,6 @@
 """What a rearrangement is about, as arrays: places, classes of alike items, a shape, and what may be spent; pure."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,15 +9,6 @@ from restow_planner.problem import Bools, Floats, Ints
 
 STATES_MAX = 2_048
 """States of one resource on one node in a table of bounds; finer resources are rounded, to the safe side."""
-
-
-@dataclass(frozen=True, slots=True)
-class Move:
-    """One item of a class goes from a host and its node to another; `node` is 0 for a wide item."""
-
-    item: int
-    source: tuple[int, int]
-    target: tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,15 +33,6 @@ class Stock:
         wanted = self.shape > 0
         found: Ints = (np.maximum(free[..., wanted], 0) // self.shape[wanted]).min(axis=-1)
         return found
-
-    def moves(self, final: Ints) -> Iterator[Move]:
-        """What has to move so that `final` (H, N, C) items of each class stand on each node: nothing in vain."""
-        change = final - self.on
-        for item in range(len(self.wide)):
-            places = [(host, node) for host, node in np.argwhere(change[..., item]).tolist()]
-            gone = [place for place in places for _ in range(-int(change[(*place, item)]))]
-            come = [place for place in places for _ in range(int(change[(*place, item)]))]
-            yield from (Move(item, source, target) for source, target in zip(gone, come, strict=True))
 
 
 @dataclass(frozen=True, slots=True)
