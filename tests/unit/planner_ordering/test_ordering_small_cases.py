@@ -2,10 +2,11 @@
 
 from typing import Any
 
+from restow.cloud.changes import changed
 from restow.cloud.model import AtMostPer, Cloud, Host, HostState, Move, Server, SpreadOver
 from restow.messages.plan import Action, Outcome, Plan, Purpose
 from restow.messages.request import parse_request
-from restow_planner.plan import changed, plan_for
+from restow_planner.plan import plan_for
 from restow_planner.referee import check, replay_random
 from support.builders import a_cloud, a_group, a_host, a_server
 
