@@ -17,10 +17,11 @@ from restow_planner.solvers.pricing import Pricing
 from restow_planner.solvers.stock import Aim, Kinds, Prices, Stock
 
 GENERATING_SHARE = 0.5
-"""The part of the time that generating may take before the first answer."""
+"""The part of the time left that generating may take before an answer is looked for again."""
 CHOOSING_WORK = 20.0
-SPARING_WORK = 2.0
-"""Deterministic seconds at most for an integer program on slots, and for one on moves."""
+FIRST_WORK = 2.0
+"""Deterministic seconds at most for an integer program: one that proves, and one that only finds."""
+FEW = 1_500
 CHOICES_MAX = 40_000
 """Columns in one integer program at most."""
 MORE = 20
@@ -96,51 +97,68 @@ class _Search:
 
     def run(self, *, sparing: bool) -> Rearranged:
         best, wanted = NOTHING, self.most
-        if wanted > 0:
-            generation = self._generated(Aim(reward=1.0, cost=0.0, slots=wanted), Prices.guessed(self.stock))
+        generation = self._generation(Aim(reward=1.0, cost=0.0, slots=wanted))
+        while wanted > 0 and not generation.finished and not self._over():
+            self._generate(generation)
             self.most = int(np.floor(min(wanted, generation.bound + EPS)))
-            best = self._closed(generation)
-            if sparing and best.gain > 0:
-                best = self._spared(best, min(best.gain, wanted))
+            best = self._better(best, generation)
+        best = self._closed(best, generation)
+        if sparing and best.gain > 0:
+            best = self._spared(best, min(best.gain, wanted))
         return Rearranged(self.stock, self._final(best), min(best.gain, wanted), self.most, best.departures)
+
+    def _generate(self, generation: Generation) -> None:
+        ends = self.left() * (1.0 - GENERATING_SHARE)
+        generation.run(lambda: self.left() <= max(ends, RESERVE_S))
 
     def _over(self) -> bool:
         return self.left() <= RESERVE_S
 
-    def _generated(self, aim: Aim, prices: Prices) -> Generation:
-        generation = Generation(self.stock, self.kinds, self.pricing, self.columns, aim, prices)
-        ends = self.left() * (1.0 - GENERATING_SHARE)
-        generation.run(lambda: self.left() <= max(ends, RESERVE_S))
-        return generation
+    def _generation(self, aim: Aim) -> Generation:
+        guess = Prices.guessed(self.stock)
+        return Generation(self.stock, self.kinds, self.pricing, self.columns, aim, guess)
 
-    def _chosen(self, columns: list[Column], *, least: int, most: int, sparing: bool = False) -> Chosen | Nothing:
-        limits = Limits(self.left() - RESERVE_S, SPARING_WORK if sparing else CHOOSING_WORK, self.seed)
+    def _chosen(
+        self, columns: list[Column], *, least: int, most: int, work: float = CHOOSING_WORK, sparing: bool = False
+    ) -> Chosen | Nothing:
+        limits = Limits(self.left() - RESERVE_S, work, self.seed)
         return choose(self.stock, self.kinds, columns, least=least, most=most, limits=limits, sparing=sparing)
 
-    def _closed(self, generation: Generation) -> Chosen:
+    def _better(self, best: Chosen, generation: Generation) -> Chosen:
+        """The best answer of the columns known; of few of them first, which is soon had."""
+        if best.gain >= self.most or not np.isfinite(generation.bound):
+            return best
+        gap = generation.bound - self.most
+        if gap < 1:
+            met = self._chosen(generation.near(gap), least=self.most, most=self.most)
+            if isinstance(met, Chosen):
+                return met
+        for few in (FEW, CHOICES_MAX):
+            columns = generation.promising(few)
+            found = self._chosen(columns, least=best.gain, most=self.most, work=FIRST_WORK)
+            if isinstance(found, Chosen) and found.gain > best.gain:
+                best = found
+            if best.gain >= self.most or len(columns) < few:
+                break
+        return best
+
+    def _closed(self, best: Chosen, generation: Generation) -> Chosen:
         """An answer on the bound, or a lower bound, until both meet or no time is left."""
-        best = NOTHING
-        while best.gain < self.most and np.isfinite(generation.bound):
+        while best.gain < self.most and np.isfinite(generation.bound) and not self._over():
             met: Chosen | Nothing = Nothing.FOUND
             for columns, is_all in self._enough(generation, generation.bound - self.most):
                 met = self._chosen(columns, least=self.most, most=self.most)
                 if isinstance(met, Chosen):
                     return met
-                if best is NOTHING:
-                    other = self._chosen(self.columns.known, least=0, most=self.most)
-                    best = other if isinstance(other, Chosen) else best
-                if best.gain >= self.most or self._over():
-                    return best
                 if met is Nothing.EXISTS and is_all:
                     self.most -= 1
                     break
             else:
-                return best
+                break
         return best
 
     def _enough(self, generation: Generation, gap: float) -> Iterator[tuple[list[Column], bool]]:
-        """Columns for an answer within the gap: those known, then more, then all (and whether it is all)."""
-        yield generation.near(gap), False
+        """Columns for an answer within the gap: more than those known, then all (and whether it is all)."""
         more = generation.enumerated(gap, over=self._over, most=CHOICES_MAX, width=MORE)
         if more is not None:
             yield generation.near(gap), False
@@ -150,7 +168,8 @@ class _Search:
 
     def _spared(self, best: Chosen, slots: int) -> Chosen:
         """The same slots by fewer departures, if there is such an answer."""
-        generation = self._generated(Aim(reward=0.0, cost=1.0, slots=slots), Prices.guessed(self.stock))
+        generation = self._generation(Aim(reward=0.0, cost=1.0, slots=slots))
+        self._generate(generation)
         if not np.isfinite(generation.bound):
             return best
         fewest = int(np.ceil(-generation.bound - EPS))
@@ -158,7 +177,7 @@ class _Search:
         for _ in range(2):
             if best.departures <= fewest or columns is None or self._over():
                 break
-            found = self._chosen(columns, least=slots, most=slots, sparing=True)
+            found = self._chosen(columns, least=slots, most=slots, work=FIRST_WORK, sparing=True)
             if isinstance(found, Chosen) and found.departures < best.departures:
                 best = found
             gap = generation.bound + best.departures - 1

@@ -19,7 +19,9 @@ ROUNDS_MAX = 1_000
 SMOOTHING = 0.5
 """How far the prices tried stay with the best ones known."""
 WIDTH = 3
-"""Patterns that a kind offers in a round."""
+"""Patterns that a kind offers in a round, the best of so many that are grown:"""
+GROWN, GROWN_WIDE = 3, 60
+"""With one resource the bounds are exact; with several, what promises most may come to little."""
 EPS = 1e-6
 
 
@@ -35,8 +37,14 @@ class Generation:
     prices: Prices
     bound: float = np.inf
     worth: Floats = field(init=False)  # (K,)
+    last: Prices = field(init=False)
+    """Those of the last linear program: they tell good columns from bad ones also while the bound is still far off."""
+
+    finished: bool = False
+    """Whether no column is left that would pay, or that could be found."""
 
     def __post_init__(self) -> None:
+        self.last = self.prices
         self.worth = np.zeros(len(self.kinds.count))
 
     def run(self, over: Callable[[], bool]) -> None:
@@ -48,28 +56,30 @@ class Generation:
             if number or self.columns.known:
                 duals = master.solved()
                 if duals is None or self.bound - duals.value < EPS:
+                    self.finished = True
                     return
                 last, smoothing = duals.prices, SMOOTHING if number else 0.0
+                self.last = last
             if over():
                 return
             known = len(self.columns.known)
             if not self._offered(self.prices.mixed(last, smoothing)) and smoothing > 0.0:
                 self._offered(last)
             if len(self.columns.known) == known and not self._offered_for_sure(last, over):
+                self.finished = not over()
                 return
             master.add(self.columns.known[known:])
 
     def _offered(self, prices: Prices) -> bool:
         worth = self._charged(prices)
         base = prices.slot * self.kinds.slots
-        found = self.pricing.patterns(np.where(worth > EPS, base + EPS, np.inf), width=WIDTH)
-        return found is not None and self._added(found)
+        width = GROWN if len(self.pricing.resources) == 1 else GROWN_WIDE
+        found = self.pricing.patterns(np.where(worth > EPS, base + EPS, np.inf), width=width)
+        return found is not None and self._added(found.best(WIDTH))
 
     def _offered_for_sure(self, prices: Prices, over: Callable[[], bool]) -> bool:
         """With several resources the tables only bound: search whatever the columns known do not match."""
-        worth, base = self._charged(prices), prices.slot * self.kinds.slots
-        rent = np.zeros(len(worth))
-        np.maximum.at(rent, [one.kind for one in self.columns.known], self.values(self.columns.known, prices))
+        worth, base, rent = self._charged(prices), prices.slot * self.kinds.slots, self._rent(prices)
         unsure = worth > rent + EPS
         if not unsure.any():
             return False
@@ -80,6 +90,20 @@ class Generation:
             return True
         self._bounded(prices, np.where(unsure, rent + EPS, worth))
         return False
+
+    def promising(self, most: int) -> list[Column]:
+        """The columns known that the last linear program likes best."""
+        known = self.columns.known
+        kinds = np.array([one.kind for one in known], dtype=np.int64)
+        short = self._rent(self.last)[kinds] - self.values(known, self.last)
+        return [known[index] for index in np.argsort(short, kind="stable")[:most].tolist()]
+
+    def _rent(self, prices: Prices) -> Floats:
+        """(K,) the most that a column known gains at these prices."""
+        rent = np.zeros(len(self.kinds.count))
+        known = self.columns.known
+        np.maximum.at(rent, np.array([one.kind for one in known], dtype=np.int64), self.values(known, prices))
+        return rent
 
     def near(self, gap: float) -> list[Column]:
         """The columns known that an answer no further than `gap` below the bound can use."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from restow_planner.problem import Bools, Floats, Ints
-from restow_planner.solvers.stock import STATES_MAX, Kinds, Patterns, Prices, Stage, Stock, staged
+from restow_planner.solvers.stock import STATES_MAX, Kinds, Patterns, Prices, Stage, Stock, best_of_each, staged
 
 LABELS_MAX = 200_000
 """Partly filled hosts that a search holds at once before it gives up."""
@@ -209,10 +209,7 @@ class Pricing:
         bound = value + self._ahead_of(index, kind, left)
         good = np.flatnonzero(bound > floor[kind])
         if width is not None:
-            good = good[np.lexsort((-bound[good], kind[good]))]
-            starts = np.flatnonzero(np.diff(kind[good], prepend=-1))
-            rank = np.arange(len(good)) - np.repeat(starts, np.diff(starts, append=len(good)))
-            good = good[rank < width]
+            good = good[best_of_each(kind[good], bound[good], width)]
         final = labels.final[parent[good]]
         final[:, stage.node or 0, stage.item] = count[good]
         return _Labels(kind[good], left[good], value[good], final)

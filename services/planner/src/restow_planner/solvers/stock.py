@@ -140,8 +140,22 @@ class Patterns:
         )
         return cls(kind, final, value)
 
+    def best(self, width: int) -> "Patterns":
+        """The most valuable of each kind, at most so many."""
+        order = best_of_each(self.kind, self.value, width)
+        return Patterns(self.kind[order], self.final[order], self.value[order])
+
     def __len__(self) -> int:
         return len(self.kind)
+
+
+def best_of_each(kind: Ints, value: Floats, width: int) -> Ints:
+    """The indices of the `width` most valuable of each kind."""
+    order: Ints = np.lexsort((-value, kind))
+    starts = np.flatnonzero(np.diff(kind[order], prepend=-1))
+    rank = np.arange(len(order)) - np.repeat(starts, np.diff(starts, append=len(order)))
+    found: Ints = order[rank < width]
+    return found
 
 
 @dataclass(frozen=True, slots=True)
