@@ -142,6 +142,7 @@ def test_what_comes_after_a_job_waits_also_when_that_one_is_delayed() -> None:
     work = Work((one, then_ten, other, then_nine), gates=(1,))
     answer = exact(work, known=None, bound=0, seconds=1.0, seed=1)
     assert answer.times is not None
+    assert wrong(work, answer.times.start, answer.times.way) is None
     assert answer.times.makespan == answer.bound == 14
 
 
@@ -215,7 +216,7 @@ def test_late_ends_the_search_with_the_best_so_far() -> None:
 
 @pytest.mark.parametrize("whole", [True, False])
 def test_the_same_seed_gives_the_same_timetable(whole: bool) -> None:
-    work = a_tangle(seed=5)
+    work = a_tangle(seed=7)  # in which chance has its part
     if whole:
         first, second = (timetable(work, seconds=0.3, seed=7) for _ in range(2))
     else:
