@@ -11,11 +11,11 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from restow.cloud.model import Cloud, Host, HostState, Power, ServerState, Unit
+from restow.cloud.model import Cloud, Host, ServerState, Unit
 from restow.cloud.model import Move as MoveKind
 from restow.ids import HostName, ServerId
 from restow_planner.primitives import Allowed, AtMost, Capacity, Closed, Fixed, Primitive, Spread, Together
-from restow_planner.rules.units import unit_of
+from restow_planner.rules.units import runs, unit_of
 
 COLD_FACTOR = 4.0
 """A cold move stops the server: it costs as much as four live ones."""
@@ -102,8 +102,7 @@ class Problem:
     @cached_property
     def down(self) -> frozenset[int]:
         """Hosts on which nothing runs any more, as far as the cloud says."""
-        dead = (one.state is HostState.DOWN or one.forced_down or one.power is Power.OFF for one in self.cloud.hosts)
-        return frozenset(index for index, is_dead in enumerate(dead) if is_dead)
+        return frozenset(index for index, name in enumerate(self.hosts) if not runs(self.cloud, name))
 
     @cached_property
     def at_most_of(self) -> Mapping[int, tuple[int, ...]]:
@@ -289,13 +288,23 @@ class _Compiler:
             self.rows_of.setdefault(server, []).append(len(self.rows) - 1)
 
     def _keep_together(self, primitive: Together) -> None:
-        """Servers move one by one, so those that are together cannot leave the set that they share."""
+        """Servers move one by one, so those that are together cannot leave the set that they share.
+
+        Those whose hosts are all down share nothing any more: they are given the set with the most room for them.
+        """
         members = self._indices(primitive.servers)
         placed = [int(self.start[one]) for one in members if self.start[one] >= 0]
         if not placed:
             choices = tuple(np.flatnonzero(self._mask(one)) for one in dict.fromkeys(primitive.host_sets))
             self.homeless.append(Homeless(primitive.rule, members, choices))
             return
+        living = [host for host in placed if runs(self.cloud, self.cloud.hosts[host].name)]
+        if not living:
+            self.ambiguous = True
+            best_set = max(primitive.host_sets, key=lambda one: self._fitting(one, members), default=frozenset())
+            self._add_row(primitive.rule, members, self._mask(best_set))
+            return
+        placed = living
         here = set(placed)
         names = [self.cloud.hosts[host].name for host in placed]
         sets = [one for one in primitive.host_sets if any(self.cloud.hosts[host].name in one for host in here)]
@@ -307,6 +316,27 @@ class _Compiler:
         if len(ranked) > 1 and sum(name in ranked[1] for name in names) == best:
             self.ambiguous = True
         self._add_row(primitive.rule, members, self._mask(ranked[0]))
+
+    def _fitting(self, hosts: frozenset[HostName], members: Sequence[int]) -> int:
+        """How many of these servers, in this order, find room on these hosts as they stand, first fit."""
+        cloud = self.cloud
+        free = []
+        for name in sorted(hosts):
+            host = cloud.host_by_name.get(name)
+            if host is not None and host.takes_servers:
+                room = dict(host.capacity)
+                for one in cloud.servers_on.get(name, ()):
+                    for resource, amount in one.demand.items():
+                        room[resource] = room.get(resource, 0) - amount
+                free.append(room)
+        found = 0
+        for member in members:
+            demand = {key: n for key, n in cloud.servers[member].demand.items() if n and key in cloud.resources}
+            room = next((one for one in free if all(one.get(key, 0) >= amount for key, amount in demand.items())), {})
+            for key, amount in demand.items() if room else ():
+                room[key] -= amount
+            found += bool(room)
+        return found
 
     def _classes(self) -> tuple[Bools, Ints, dict[int, tuple[tuple[str, Bools], ...]]]:
         everywhere = np.ones(len(self.host_index), dtype=bool)

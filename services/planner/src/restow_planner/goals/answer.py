@@ -93,7 +93,13 @@ def _broken(work: Work) -> str:
     ends = {one: () if host < 0 else (work.host(host),) for one, host in moved.items()}
     small = affected(work.problem.cloud, ends)
     start = {one.id: () if one.host is None else (one.host,) for one in small.servers}
-    bad = worse(all_violations(small, start), all_violations(small, start | ends))
+    before, after = all_violations(small, start), start | ends
+    lost = {work.server(one) for one in work.dead} & start.keys()
+    left = {one for one in lost if after[one] == start[one]}
+    if left:  # they run nowhere, and what their death has broken stays broken
+        before += all_violations(small, start | dict.fromkeys(lost, ()))
+        after |= dict.fromkeys(left, ())
+    bad = worse(before, all_violations(small, after))
     return "; ".join(one.why for one in bad[:3])
 
 

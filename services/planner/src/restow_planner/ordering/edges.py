@@ -109,6 +109,7 @@ def _group(world: World, index: int, hops: Sequence[Hop], waits: list[Waits], of
             unit_of(hosts[host], over)
             for member in members - moved
             if member in world.cloud.server_by_id and (host := world.start(member)) in hosts and host is not None
+            if host not in world.dead
         }
         if len(settled) >= group.at_least:
             return
@@ -116,6 +117,7 @@ def _group(world: World, index: int, hops: Sequence[Hop], waits: list[Waits], of
             (number, hop)
             for number, hop in own
             if hop.source is None
+            or hop.source in world.dead
             or hop.target is None
             or unit_of(hosts[hop.source], over) != unit_of(hosts[hop.target], over)
         ]

@@ -119,17 +119,11 @@ class World:
     def group_excess(self, index: int, ends: Mapping[ServerId, tuple[HostName, ...]]) -> int:
         """By how much the group breaks its rule with its members' resources on these hosts (two during a move)."""
         group = self.groups[index]
+        alive = (tuple(host for host in ends.get(member, ()) if host not in self.dead) for member in group.servers)
         if group.over is None:
-            held = [
-                here
-                for member in group.servers
-                if (here := frozenset(host for host in ends.get(member, ()) if host not in self.dead))
-            ]
+            held = [frozenset(here) for here in alive if here]
             return len(held) - max((sum(here <= one for here in held) for one in group.sets), default=0)
-        units = [
-            frozenset(unit_of(self.cloud.host_by_name[host], group.over) for host in ends.get(member, ()))
-            for member in group.servers
-        ]
+        units = [frozenset(unit_of(self.cloud.host_by_name[host], group.over) for host in here) for here in alive]
         placed = [one for one in units if one]
         sure = {next(iter(one)) for one in placed if len(one) == 1}
         loose = [one for one in placed if len(one) > 1]  # one member moves at a time, so there is at most one

@@ -23,7 +23,10 @@ def replay_random(cloud: Cloud, plan: Plan, seed: int) -> tuple[Finding, ...]:
     where: dict[ServerId, tuple[HostName, ...]] = {
         one.id: () if one.host is None else (one.host,) for one in small.servers
     }
-    at_start = all_violations(small, where)
+    # What the death of a host has broken, the plan has not.
+    dying = {step.host for step in plan.steps if step.action is Action.FENCE}
+    living = {one: tuple(name for name in names if name not in dying) for one, names in where.items()}
+    at_start = all_violations(small, where) + all_violations(small, living)
     waiting = {index: {graph.number[edge.step] for edge in step.waits_for} for index, step in enumerate(plan.steps)}
     running: list[int] = []
     ended: set[int] = set()
@@ -49,7 +52,6 @@ def replay_random(cloud: Cloud, plan: Plan, seed: int) -> tuple[Finding, ...]:
             ends = (step.source, step.target) if starts else (step.target,)
             where[server] = tuple(HostName(name) for name in ends if name is not None)
         held = {one: tuple(name for name in names if name not in fenced) for one, names in where.items()}
-        held |= {one.id: where[one.id] for one in small.servers if one.host in fenced and where[one.id] == (one.host,)}
         found += [
             Finding("rule", f"{violation.rule}: {violation.why}", step.id)
             for violation in worse(at_start, all_violations(small, held))

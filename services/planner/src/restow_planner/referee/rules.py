@@ -209,7 +209,7 @@ def _walk(
             one for one in all_violations(small, where) if one.rule.split(" ")[0] == rule.split(" ", maxsplit=1)[0]
         )
 
-    at_start = rule_only({one.id: () if one.host is None else (one.host,) for one in present})
+    at_start = rule_only(held(0, 0))  # what the death of a host has broken, the plan has not
     seen, todo = {(0, 0)}, [(0, 0)]
     while todo:
         started, ended = todo.pop()
@@ -258,8 +258,22 @@ def _alone(cloud: Cloud, graph: Graph) -> Iterator[Finding]:
 def _end(cloud: Cloud, graph: Graph) -> Iterator[Finding]:
     """Begin against end, on the part of the cloud that the plan can have changed."""
     small = affected(cloud, hosts_reached(graph))
-    home = {one.id: () if one.host is None else (one.host,) for one in small.servers}
+    home: dict[ServerId, tuple[HostName, ...]] = {
+        one.id: () if one.host is None else (one.host,) for one in small.servers
+    }
     ends = end_placement(cloud, graph)
     after = home | {server: () if host is None else (host,) for server, host in ends.items()}
-    for found in worse(all_violations(small, home), all_violations(small, after)):
+    before = all_violations(small, home)
+    fenced = {step.host for step in graph.steps if step.action is Action.FENCE}
+    if any(not fenced.isdisjoint(hosts) for hosts in after.values()):
+        # Some were not rebuilt: they run nowhere, and what their death has broken stays broken.
+        before += all_violations(small, _without(home, fenced))
+        after = _without(after, fenced)
+    for found in worse(before, all_violations(small, after)):
         yield Finding("rule", f"at the end, {found.rule}: {found.why}")
+
+
+def _without(
+    where: Mapping[ServerId, tuple[HostName, ...]], fenced: set[str | None]
+) -> dict[ServerId, tuple[HostName, ...]]:
+    return {server: tuple(host for host in hosts if host not in fenced) for server, hosts in where.items()}

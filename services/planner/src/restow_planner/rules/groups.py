@@ -1,7 +1,7 @@
 """Server groups of Nova: affinity, anti-affinity and their soft forms; pure.
 
 A member of a hard affinity group cannot leave the others one by one, which is how servers move: such
-members are fixed. Only a member that stands apart may join them.
+members are fixed. Only a member that stands apart may join them. On a host that is down there is nobody to stay with.
 """
 
 from collections import Counter
@@ -11,7 +11,7 @@ from restow.cloud.model import Cloud, Group, GroupPolicy
 from restow.ids import HostName
 from restow_planner.primitives import AtMost, Fixed, Primitive, Together
 from restow_planner.rules.base import Occupancy, Violation
-from restow_planner.rules.units import known, outside_best_set
+from restow_planner.rules.units import known, outside_best_set, runs
 
 SOFT_PRICE = 1.0
 """Price of a member that breaks a soft group; Nova gives its soft weighers the same default weight."""
@@ -63,9 +63,11 @@ class GroupRule:
 
 
 def _home(cloud: Cloud, group: Group) -> HostName | None:
-    """The host that has more members than any other host, and at least two; else None."""
+    """The living host that has more members than any other host, and at least two; else None."""
     at = Counter(
-        host for member in known(cloud, group.members) if (host := cloud.server_by_id[member].host) is not None
+        host
+        for member in known(cloud, group.members)
+        if (host := cloud.server_by_id[member].host) is not None and runs(cloud, host)
     )
     most = at.most_common(2)
     if not most or most[0][1] < 2 or (len(most) == 2 and most[1][1] == most[0][1]):

@@ -6,7 +6,7 @@ that would make a rule look kept.
 
 from collections.abc import Iterable, Mapping
 
-from restow.cloud.model import Cloud, Host, Unit
+from restow.cloud.model import Cloud, Host, HostState, Power, Unit
 from restow.ids import HostName, ServerId
 from restow_planner.rules.base import Occupancy
 
@@ -28,6 +28,12 @@ def hosts_by_unit(cloud: Cloud, per: Unit) -> Mapping[str, frozenset[HostName]]:
     for host in cloud.hosts:
         found.setdefault(unit_of(host, per), set()).add(host.name)
     return {unit: frozenset(hosts) for unit, hosts in found.items()}
+
+
+def runs(cloud: Cloud, name: HostName) -> bool:
+    """Whether anything can run on this host, as far as the cloud says."""
+    host = cloud.host_by_name.get(name)
+    return host is not None and host.state is HostState.UP and not host.forced_down and host.power is not Power.OFF
 
 
 def known(cloud: Cloud, servers: Iterable[ServerId]) -> tuple[ServerId, ...]:

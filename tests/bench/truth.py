@@ -1,0 +1,173 @@
+"""Random small clouds, every goal: is what the planner says true? Judged by looking at every order of moves.
+
+    python tests/bench/truth.py --clouds 10000
+
+Counts answers that say *impossible* where some order of moves does it, plans that `restow check` refuses, *nothing to
+do* where something is to be done, and answers that took longer than their time limit allows. Seconds are CPU
+seconds, so that a busy machine accuses nobody.
+"""
+
+import argparse
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from random import Random
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from restow.cloud.model import Cloud, Host, HostState, Reserve
+from restow.messages.plan import Outcome, Plan
+from restow.messages.request import parse_request
+from restow_planner.plan import plan_for
+from restow_planner.referee import check
+from support.every_order import EveryOrder
+from support.strategies import random_legal_cloud
+
+GOALS = ("reach", "evacuate", "recover", "rebalance", "consolidate", "defragment", "then")
+LIMIT_S = 2.0
+OVERRUN_S = 0.5
+SLACK = ({}, {"vcpu": 1, "memory_mib": 1024, "disk_gib": 10}, {"vcpu": 2, "memory_mib": 2048, "disk_gib": 20},
+         {"vcpu": 4, "memory_mib": 4096, "disk_gib": 40})  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One answer: `wrong` says what is untrue of it, "" if nothing is; `known`: every order was looked at."""
+
+    seed: int
+    goal: str
+    outcome: Outcome
+    wrong: str
+    known: bool
+    cpu_s: float
+
+
+def a_cloud_to_judge(seed: int) -> Cloud:
+    """2 to 4 hosts, up to 7 servers, every rule; two of three have hardly any room left."""
+    cloud = random_legal_cloud(seed, hosts=(2, 4), servers=(2, 7))
+    dice = Random(f"room/{seed}")
+    if dice.random() < 1 / 3:
+        return cloud
+
+    def tighter(host: Host) -> Host:
+        slack = dice.choice(SLACK)
+        used = {name: sum(one.demand[name] for one in cloud.servers_on[host.name]) for name in cloud.resources}
+        return replace(host, capacity={name: used[name] + slack.get(name, 0) for name in cloud.resources})
+
+    # What a reserve keeps free was read off the larger hosts.
+    rules = tuple(rule for rule in cloud.rules if not isinstance(rule, Reserve))
+    return replace(cloud, hosts=tuple(tighter(host) for host in cloud.hosts), rules=rules)
+
+
+def asked(goal: str, cloud: Cloud, seed: int) -> tuple[Cloud, dict[str, Any]]:
+    dice = Random(f"{goal}/{seed}")
+    host = dice.choice(cloud.hosts).name
+    match goal:
+        case "reach":
+            return cloud, {"goal": goal, "targets": _targets(cloud, dice)}
+        case "recover":
+            hosts = tuple(replace(one, state=HostState.DOWN) if one.name == host else one for one in cloud.hosts)
+            return replace(cloud, hosts=hosts), {"goal": goal, "hosts": [host]}
+        case "evacuate":
+            return cloud, {"goal": goal, "hosts": [host]}
+        case "rebalance":
+            return cloud, {"goal": goal, "resources": ["memory_mib"], "threshold": 0.05}
+        case "defragment":
+            return cloud, {"goal": goal, "shape": {"vcpu": 2, "memory_mib": 4096}, "count": 2}
+        case "then":
+            return cloud, {"goal": goal, "goals": [{"goal": "evacuate", "hosts": [host]}, {"goal": "rebalance"}]}
+        case _:
+            return cloud, {"goal": goal}
+
+
+def _targets(cloud: Cloud, dice: Random) -> dict[str, str]:
+    """Exchanges of places as often as places at random: the first are legal in the end more often."""
+    some = dice.sample(list(cloud.servers), k=min(len(cloud.servers), dice.randint(1, 4)))
+    if dice.random() < 0.5:
+        return {one.id: str(other.host) for one, other in zip(some, some[1:] + some[:1], strict=True)}
+    return {one.id: dice.choice(cloud.hosts).name for one in some}
+
+
+def judged(seed: int, goal: str) -> Told:
+    cloud, body = asked(goal, a_cloud_to_judge(seed), seed)
+    request = parse_request({**body, "limits": {"time_limit_s": LIMIT_S}})
+    began = time.process_time()
+    plan = plan_for(cloud, request, plan_id=f"{goal}-{seed}")
+    cpu_s = time.process_time() - began
+    findings = check(cloud, plan)
+    if findings:
+        return Told(seed, goal, plan.outcome, f"refused: {findings[0]}", known=True, cpu_s=cpu_s)
+    if "refused by the check" in plan.why:
+        return Told(seed, goal, plan.outcome, plan.why, known=True, cpu_s=cpu_s)
+    wrong, known = _untrue(cloud, body, plan)
+    if not wrong and cpu_s > LIMIT_S + OVERRUN_S:
+        wrong = f"took {cpu_s:.1f} CPU seconds of {LIMIT_S:g}"
+    return Told(seed, goal, plan.outcome, wrong, known, cpu_s)
+
+
+def _untrue(cloud: Cloud, body: dict[str, Any], plan: Plan) -> tuple[str, bool]:
+    """What is untrue in this answer, and whether that is known for certain."""
+    if body["goal"] not in ("reach", "evacuate", "recover"):
+        return "", True
+    numbers = {one.id: index for index, one in enumerate(cloud.servers)}
+    start = tuple(one.host for one in cloud.servers)
+    if body["goal"] == "reach":
+        wanted = {server for server, host in body["targets"].items() if start[numbers[server]] != host}
+        end = list(start)
+        for server, host in body["targets"].items():
+            end[numbers[server]] = host
+        orders = EveryOrder(cloud, frozenset(wanted))
+        reached = tuple(end).__eq__
+    else:
+        left = frozenset(body["hosts"])
+        wanted = {one.id for one in cloud.servers if one.host in left}
+        dead = left if body["goal"] == "recover" else frozenset()
+        orders = EveryOrder(cloud, frozenset(wanted), closed=left, dead=dead)
+
+        def reached(places: tuple[str | None, ...]) -> bool:
+            return left.isdisjoint(places)
+
+    if plan.outcome is Outcome.NOTHING_TO_DO:
+        return ("something is to be done" if wanted else ""), True
+    if plan.outcome is not Outcome.IMPOSSIBLE:
+        return "", True
+    possible = orders.some_order_reaches(reached)
+    return (f"not impossible: {plan.why}" if possible else ""), possible is not None
+
+
+def verdicts(seeds: range, *, seconds: float = float("inf")) -> Iterator[Told]:
+    began = time.monotonic()
+    for seed in seeds:
+        if time.monotonic() - began > seconds:
+            return
+        for goal in GOALS:
+            yield judged(seed, goal)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--clouds", type=int, default=10_000)
+    parser.add_argument("--first", type=int, default=0, help="the first seed")
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="stop after so long")
+    options = parser.parse_args()
+    counts: dict[str, Counter[str]] = {goal: Counter() for goal in GOALS}
+    clouds, wrong, unknown = set(), 0, 0
+    for told in verdicts(range(options.first, options.first + options.clouds), seconds=options.seconds):
+        clouds.add(told.seed)
+        counts[told.goal][told.outcome.value] += 1
+        unknown += not told.known
+        if told.wrong:
+            wrong += 1
+            print(f"seed {told.seed}, {told.goal}: {told.outcome.value}: {told.wrong}", flush=True)
+    for goal, count in counts.items():
+        print(f"{goal}: " + ", ".join(f"{number} {outcome}" for outcome, number in sorted(count.items())))
+    print(f"{len(clouds)} clouds, {wrong} answers untrue, {unknown} *impossible* too large to look at every order")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
