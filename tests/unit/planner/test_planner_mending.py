@@ -174,6 +174,21 @@ def test_the_part_of_a_cloud_that_moves_affect_shows_the_same_damage_as_the_whol
     assert damaged > 20
 
 
+def test_a_rule_whose_many_servers_move_is_proven_kept_and_a_broken_one_is_found():
+    """Of 14 servers that move there are millions of states: no need to look at each."""
+    servers = [a_server(f"s{n}", on=f"h{n}", vcpu=9) for n in range(14)]
+    servers += [a_server(f"t{n}", on=f"h{n}", vcpu=8, locked=True) for n in range(14)]
+    near, far = hosts(28), a_host("far")
+    rule = Among(tuple(f"s{n}" for n in range(14)), (tuple(host.name for host in near), ("far",)))
+    cloud = a_cloud([*near, far], servers, rules=[rule])
+    plan = plan_for(cloud, parse_request(MEND_ONLY), plan_id="p", seconds=5)
+    assert len(plan.steps) == 14
+    assert check(cloud, plan) == ()
+    astray = plan.steps[0].model_copy(update={"target": "far"})
+    broken = plan.model_copy(update={"steps": (astray,)})
+    assert "among 0" in {finding.why.split(":")[0] for finding in check(cloud, broken) if finding.kind == "rule"}
+
+
 # -- what cannot be mended --------------------------------------------------------------------------------
 
 

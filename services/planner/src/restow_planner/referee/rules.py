@@ -165,9 +165,30 @@ def _groups(cloud: Cloud, graph: Graph) -> Iterator[Finding]:
             isinstance(spec, SpreadOver | TogetherIn | Among)
             and spec.soft is None
             and not touched.isdisjoint(spec.servers)
+            and not _cannot_break(cloud, graph, spec)
         ):
             kind = {SpreadOver: "spread", TogetherIn: "together", Among: "among"}[type(spec)]
             yield from _walk(cloud, graph, f"{kind} {index}", spec.servers, rules=(spec,))
+
+
+def _cannot_break(cloud: Cloud, graph: Graph, spec: SpreadOver | TogetherIn | Among) -> bool:
+    """Whether no state at all can break the rule: then there is no need to walk them, of which there may be millions.
+
+    So it is where all hosts that any member ever holds are in one set, or where enough units have a member that stays.
+    """
+    present = [cloud.server_by_id[one] for one in dict.fromkeys(spec.servers) if one in cloud.server_by_id]
+    own = [graph.steps[number] for one in present for number in graph.of_server.get(one.id, ())]
+    ends = {name for step in own for name in (step.source, step.target)} | {one.host for one in present}
+    held = {HostName(name) for name in ends if name is not None}
+    hosts = cloud.host_by_name
+    match spec:
+        case Among():
+            return any(held.issubset(one) for one in spec.host_sets)
+        case TogetherIn():
+            return len({_unit(hosts[name], spec.per) for name in held}) <= 1
+        case SpreadOver():
+            staying = [one.host for one in present if one.id not in graph.of_server and one.host is not None]
+            return len({_unit(hosts[name], spec.over) for name in staying}) >= spec.at_least
 
 
 def _walk(
