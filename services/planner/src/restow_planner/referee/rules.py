@@ -187,7 +187,9 @@ def _cannot_break(cloud: Cloud, graph: Graph, spec: SpreadOver | TogetherIn | Am
         case TogetherIn():
             return len({_unit(hosts[name], spec.per) for name in held}) <= 1
         case SpreadOver():
-            staying = [one.host for one in present if one.id not in graph.of_server and one.host is not None]
+            fenced = {step.host for step in graph.steps if step.action is Action.FENCE}
+            here = (one.host for one in present if one.id not in graph.of_server)
+            staying = [host for host in here if host is not None and host not in fenced]
             return len({_unit(hosts[name], spec.over) for name in staying}) >= spec.at_least
 
 
