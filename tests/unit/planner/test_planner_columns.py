@@ -132,7 +132,8 @@ def a_large_stock(*, hosts=120, resources=2, seed=1):
     on[:, 1, wide] = 0
     free = np.column_stack((random.integers(0, 16, 2 * hosts), random.integers(0, 6_000, 2 * hosts)))
     return Stock(
-        free=free.reshape(hosts, 2, 2)[..., :resources], size=size[:, :resources], wide=wide, on=on, allowed=np.ones((12, hosts), dtype=bool),
+        free=free.reshape(hosts, 2, 2)[..., :resources], size=size[:, :resources], wide=wide, on=on,
+        allowed=np.ones((12, hosts), dtype=bool),
         shape=np.array([16, 4_000])[:resources], spent=np.ones((1, 12), dtype=np.int64), budget=np.array([40]),
     )  # fmt: skip
 
@@ -213,3 +214,8 @@ def test_two_hosts_that_differ_in_the_order_of_their_nodes_only_are_both_underst
     assert_obeys(stock, found)
     assert (found.gain, found.departures, found.proven) == (1, 1, True)
     assert [move.source != move.target for move in found.moves()] == [True]
+
+
+def test_a_slot_that_fits_to_the_last_unit_is_seen_through_rounded_tables():
+    stock = a_stock([[[4_001]], [[4_003]]], [(0, 0, 0)], size=[[3]], shape=[4_001], moves=1, unmovable=[(1, 0, 3_990)])
+    assert solved(stock).gain == 1

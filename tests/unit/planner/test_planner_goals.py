@@ -339,6 +339,27 @@ def test_defragment_knows_when_there_is_enough_and_when_there_never_will_be():
     assert decision.blockers[0].rule == "defragment"
 
 
+def test_defragment_has_the_most_slots_that_the_moves_allowed_can_give_and_proves_it():
+    """By counting, three slots could be had: two moves give no more than two."""
+    servers = [a_server(f"s{n}", on=f"h{n}", vcpu=5 if n < 2 else 3) for n in range(6)]
+    cloud = a_cloud(hosts(6, vcpu=8), servers)
+    decision = decided(cloud, "defragment", shape={"vcpu": 8}, count=6, limits={"moves": 2})
+    assert decision.outcome is Outcome.PLAN
+    assert (decision.objective, decision.bound, decision.gap) == (-2.0, -2.0, 0.0)
+    assert len(decision.targets) == 2
+
+
+def test_defragment_keeps_servers_apart_and_counts_in_its_bound_what_they_could_have_given():
+    cloud = a_cloud(
+        hosts(3, vcpu=8),
+        [a_server(f"s{n}", on=f"h{n}", vcpu=2) for n in range(3)],
+        groups=[a_group("g", "anti-affinity", ["s0", "s1"])],
+    )
+    decision = decided(cloud, "defragment", shape={"vcpu": 8}, count=2)
+    assert len(decision.targets) == 1
+    assert (decision.objective, decision.bound) == (-1.0, -2.0)
+
+
 # -- reach ------------------------------------------------------------------------------------------------
 
 

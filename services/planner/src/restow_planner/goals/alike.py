@@ -49,7 +49,7 @@ def shuffle(work: Work, shape: Ints, wanted: int) -> Shuffle | None:
         return None
     found = _rearranged(work, classes.stock(shape), wanted, TIME_SHARE)
     bound: int | None = found.bound
-    if problem.ambiguous:
+    if problem.ambiguous or board.leaving:  # those that leave may go once more
         bound = None
     elif len(free) < len(going) and found.gain < wanted:
         everyone = _Classes(work, here, going)

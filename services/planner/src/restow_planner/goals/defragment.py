@@ -94,7 +94,7 @@ class _Slots:
         bound = wanted if shuffled is None or shuffled.bound is None else shuffled.bound
         if shuffled is None or shuffled.gain < bound:
             self.gain(before + wanted)
-        if shuffled is not None and shuffled.gain > self.total() - before:
+        if shuffled is not None and shuffled.gain >= self.total() - before:  # as many slots by fewer moves
             board.undo(mark)
             work.why = why
             self._apply(shuffled)
