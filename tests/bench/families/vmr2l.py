@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +104,12 @@ def read(path: Path) -> Numa:
 
 
 def solve(folder: Path, name: str, limit_s: float) -> Answer:
-    """One answer a limit of migrations; each has an even part of the time that is left."""
+    """One answer a limit of migrations; each has an even part of the time that is left.
+
+    `solve_s` is without reading the file and loading OR-Tools, which takes longer than all four answers.
+    """
+    import_module("ortools.linear_solver.pywraplp")
+    import_module("ortools.sat.python.cp_model")
     numa, began = read(folder / name), time.monotonic()
     body, rates, bounds, proven = {}, [], [], []
     for number, most in enumerate(MIGRATIONS):
