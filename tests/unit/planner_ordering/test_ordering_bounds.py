@@ -87,3 +87,10 @@ def test_a_deadlock_that_nobody_can_make_way_for_is_seen_at_once() -> None:
     case = Tight((300, 300), (400, 400), start=(0, 1), goal=(1, 0))
     grid = a_grid(case)
     assert grid.detours(grid.origin, grid.free(grid.origin)) >= NEVER
+
+
+def test_a_server_that_gives_way_at_home_owes_both_ways_and_no_more() -> None:
+    """Two of 100 MiB change places; only one of the two of 50 MiB can make way, to the third host, and must return."""
+    case = Tight((100, 100, 50, 50), (200, 200, 50), start=(0, 1, 0, 1), goal=(1, 0, 0, 1))
+    grid = a_grid(case)
+    assert grid.left(grid.origin) + grid.detours(grid.origin, grid.free(grid.origin)) == exactly(case) == 300

@@ -11,6 +11,7 @@ from restow_planner.ordering.state import State, host_of
 
 BLOCKED_LOOKED_AT_MAX = 60  # when stuck, so many blocked servers are asked what would free them
 PARKED_TOGETHER_MAX = 6  # servers parked to let one through
+PATIENCE = 40  # parkings after which fewer servers than ever must be waiting, or the walk goes in circles
 HOSTS_TRIED_MAX = 400  # hosts tried as a parking place for one server
 
 
@@ -37,12 +38,14 @@ class Greedy:
                 self._want(server, target)
         for server in list(self.pending):
             self._push(server)
-        parkings_left = 2 * len(self.pending) + 20
+        parkings_left, fewest = PATIENCE, len(self.pending)
         while True:
             self._move_what_fits()
             if not self.pending:
                 return True
             parkings_left -= 1
+            if len(self.pending) < fewest:
+                parkings_left, fewest = PATIENCE, len(self.pending)
             if parkings_left < 0 or not self._park():
                 return False
 

@@ -21,6 +21,7 @@ SEARCHED_MAX = 100_000  # servers times hosts; more are searched in part
 WIDE_SERVERS = 60  # of a part of a large instance
 WIDE_HOSTS = 30
 TRIES_MAX = 40
+DICE_FIRST_SERVERS = 200  # from so many on, dice find an answer sooner than the searches do
 SEARCHES = (
     (1.0, 0.1, 2_000),
     (1.5, 0.1, 2_000),
@@ -31,6 +32,7 @@ SEARCHES = (
 WEIGHT_WITH_ANSWER = 2.0  # heavier searches are for finding any answer
 CLIMB_WEIGHT = 4.0
 CLIMB_NODES = 500
+CLIMB_NODES_MAX = 40_000  # other goals can ask for another placement instead
 WALKED_HOPS_MAX = 400_000  # hops walked again in search of needless parkings
 
 
@@ -140,6 +142,9 @@ def _moves(
     deadline = Deadline.after(seconds)
     nodes = int(max(0.05, seconds) * NODES_PER_SECOND / (len(grid.servers) + NODE_SERVERS))
 
+    rolled = best is None and len(grid.servers) > DICE_FIRST_SERVERS
+    if rolled:
+        best = _dice(state, moves, rank=rank, untouchable=untouchable, seed=seed, best=None, deadline=deadline)
     # The cheapest, if it shows itself soon; then any order at all; then again the cheapest, as long as it is worth it.
     for weight, share, nodes_most in SEARCHES:
         if best is not None and weight > WEIGHT_WITH_ANSWER:
@@ -163,7 +168,8 @@ def _moves(
                 pass
     if best is None:
         best = _shorter(world, _climb(state, grid, nodes=nodes, deadline=deadline))
-    best = _dice(state, moves, rank=rank, untouchable=untouchable, seed=seed, best=best, deadline=deadline)
+    if not rolled:
+        best = _dice(state, moves, rank=rank, untouchable=untouchable, seed=seed, best=best, deadline=deadline)
     if best is None:
         return Undecided(stuck, f"no order was found in {seconds:g} s, and none was proven impossible")
     if cost_of(world, list(best)) <= least:
@@ -177,7 +183,7 @@ def _climb(state: State, grid: Grid, *, nodes: int, deadline: Deadline) -> tuple
     Enforced hill climbing (Hoffmann and Nebel, 2001): forgetting what was left behind keeps each search small.
     """
     moves: tuple[Step, ...] = ()
-    left, once = INFINITE, CLIMB_NODES
+    left, once, nodes = INFINITE, CLIMB_NODES, min(nodes, CLIMB_NODES_MAX)
     while nodes > 0 and not deadline.over():
         answer = search(grid, nodes_max=min(once, nodes), weight=CLIMB_WEIGHT, begin=moves, deadline=deadline)
         nodes -= once
