@@ -46,6 +46,20 @@ def test_the_outcome_may_come_before_the_request():
     assert (view.state, view.steps, view.document) == ("proposed", 3, "sha256:1")
 
 
+PARTS = [(0, ""), (1, "; in part: 1 blocker in the plan"), (2, "; in part: 2 blockers in the plan")]
+
+
+@pytest.mark.parametrize(("blockers", "told"), PARTS)
+def test_a_plan_that_was_met_in_part_says_so_in_the_end(blockers: int, told: str):
+    view = a_view()
+    proposed = PlanProposed(plan="p", outcome="plan", mode="propose", document="sha256:1", snapshot="sha256:2",
+                            goal="evacuate", steps=3, moved_mib=1, makespan_s=1.0, blockers=blockers)  # fmt: skip
+    fold_plan(view, an_event("restow.plan.proposed", proposed))
+    ended = PlanState(plan="p", by="executor", why="all 3 steps are done")
+    fold_plan(view, an_event("restow.plan.finished", ended, "e2"))
+    assert view.why == "all 3 steps are done" + told
+
+
 def test_the_reason_of_the_end_is_kept_and_a_later_word_does_not_replace_it():
     view = a_view()
     fold_plan(view, an_event("restow.plan.failed", PlanState(plan="p", by="executor", why="host-1 is gone")))

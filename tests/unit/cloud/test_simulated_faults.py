@@ -73,6 +73,15 @@ async def test_a_hot_host_is_hot_through_its_servers_and_they_take_the_heat_alon
     assert (await cloud.host("h2")).load["cpu_cores"] == pytest.approx(0.5)
 
 
+@pytest.mark.parametrize("hour", [0, 6, 12, 18])
+async def test_a_hot_host_is_as_hot_at_every_hour(hour):
+    servers = [a_server(f"s{n}", on="h1", vcpu=4, load={"cpu_cores": 1.5}) for n in (1, 2)]
+    cloud, clock = world([a_host("h1")], servers, load_daily=0.4)
+    clock.forward(hour * 3600)
+    await cloud.inject("hot-host", "h1")
+    assert (await cloud.host("h1")).load["cpu_cores"] == pytest.approx(0.95 * 8, abs=0.01)
+
+
 async def test_what_the_hot_hosts_servers_cannot_burn_is_burnt_beside_them():
     cloud, _ = world([a_host("h1")], [a_server("s1", on="h1", vcpu=2)])
     await cloud.inject("hot-host", "h1")

@@ -1,6 +1,5 @@
 """From evidence to the incident of a failed host and its plan: quorum, blindness, blast radius, return."""
 
-import time
 from datetime import timedelta
 
 import pytest
@@ -305,15 +304,3 @@ def test_nothing_is_written_while_nothing_changes():
     watch.crash("h3")
     watch.look(3600)
     assert watch.writes < 10
-
-
-def test_judging_a_thousand_hosts_takes_no_time_worth_speaking_of():
-    servers = [a_server(f"s{n}", on=f"h{n % 1000}") for n in range(20_000)]
-    watch = a_watch(1000, servers=servers)
-    watch.crash("h3")
-    watch.look(25)
-    started = time.perf_counter()
-    for _ in range(20):
-        watch.look()
-    took_s = (time.perf_counter() - started) / 20
-    assert took_s < 0.25  # 50 ms on an idle machine; this one is shared

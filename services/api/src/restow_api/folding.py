@@ -97,6 +97,9 @@ def _fold_state(view: PlanViewRow, message: PlanState, event: Event) -> None:
         case _:
             if next_state("requested", event.type) in ENDED and view.state not in ENDED:
                 view.why = message.why or view.why
+                if event.type == "restow.plan.finished" and view.blockers:
+                    left = "1 blocker" if view.blockers == 1 else f"{view.blockers} blockers"
+                    view.why += f"; in part: {left} in the plan"  # all steps are done is not all that was asked for
                 view.replaced_by = message.replaced_by
     if message.counts:
         view.counts = json.dumps(message.counts)

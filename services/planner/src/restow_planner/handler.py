@@ -319,7 +319,8 @@ def _ending(plan: Plan, request: PlanRequest) -> tuple[PlanVerb, str, str] | Non
         why = plan.why or next((one.why for one in plan.blockers), plan.outcome.value)
         return "failed", f"{plan.outcome.value}: {why}", "planner"
     if plan.request.mode is Mode.DRY_RUN:
-        return "finished", "dry run", "planner"
+        kind = "dry run" if request.changes is None else "what if, on a changed cloud"
+        return "finished", f"{kind}: {plan.why}", "planner"
     if request.approved_by is not None:
         return "approved", f"approved by {request.approved_by}", request.approved_by
     if plan.request.mode is Mode.AUTO:

@@ -38,12 +38,17 @@ def parse(model: type[M], body: bytes | str | Any, *, what: str) -> M:
         raise BadInputError(what, field_errors(error)) from error
 
 
+EXPECTED = {"extra_forbidden": "no such field", "missing": "a value"}  # where pydantic's sentence is no answer to that
+
+
 def field_errors(error: ValidationError, *, strip: tuple[str, ...] = ()) -> tuple[FieldError, ...]:
     """Pydantic's findings in our words: the path of the field, the value, what is expected."""
     found = []
     for line in error.errors(include_url=False)[:ERRORS_MAX]:
         path = [str(part) for part in line["loc"] if str(part) not in strip]
-        expected = "no such field" if line["type"] == "extra_forbidden" else line["msg"]
+        expected = EXPECTED.get(line["type"]) or line["msg"].removeprefix("Input should be ").removeprefix(
+            "Value error, "
+        )
         value = "(absent)" if line["type"] == "missing" else line.get("input")
         found.append(FieldError(".".join(path) or "(document)", value, expected))
     return tuple(found)

@@ -167,12 +167,16 @@ class Story:
             found[:] = [
                 incident
                 for incident in await self._all("/v1/incidents")
-                if incident["symptom"] == symptom and host in incident["hosts"] and incident.get("outcome")
+                if incident["symptom"] == symptom and host in incident["hosts"]
             ]
-            return bool(found)
+            return any(incident.get("outcome") for incident in found)
 
-        await self._until(f"the incident of {host} to be closed", closed)
-        return found[0]
+        try:
+            await self._until(f"an incident {symptom} of {host} to be closed", closed)
+        except StoryError as error:
+            seen = f"it is {found[0]['state']}: {found[0]['why']}" if found else "none was opened"
+            raise StoryError(f"{error}; {seen}") from error
+        return next(incident for incident in found if incident.get("outcome"))
 
     async def _is_empty(self, host: str) -> bool:
         return not await self._servers(host)

@@ -98,8 +98,10 @@ def _heat(world: World, host: HostNow) -> None:
     """Its servers work harder, wherever they go then; what they cannot burn is burnt beside them."""
     wanted = world.options.hot_share * host.base.physical.get("cpu_cores", float(host.base.capacity.get("vcpu", 0)))
     servers = [one for one in world.records_on(host.name) if host.name in world.ledger.guests.get(one.id, ())]
-    busy = sum(one.base.load.get("cpu_cores", 0.0) for one in servers)
-    idle = sum(max(0.0, one.base.demand.get("vcpu", 0) - one.base.load.get("cpu_cores", 0.0)) for one in servers)
+    slot = int(world.now // world.options.load_period_s)
+    loads = [one.curve.at(slot, running=True).get("cpu_cores", 0.0) for one in servers]  # at this time of the day
+    busy = sum(loads)
+    idle = sum(max(0.0, one.base.demand.get("vcpu", 0) - load) for one, load in zip(servers, loads, strict=True))
     share = min(1.0, max(0.0, wanted - busy) / idle) if idle > 0 else 0.0
     world.heated[host.name] = tuple(one.id for one in servers)
     for server in servers:
