@@ -44,7 +44,7 @@ async def test_what_is_wrong_in_the_schema_is_not_told_as_a_database_that_is_awa
 
 
 async def test_many_processes_may_migrate_at_once(database):
-    others = [Database(database.url) for _ in range(4)]
+    others = [Database(database.url) for _ in range(8)]
     revisions = await asyncio.gather(*(upgrade_database(other) for other in others), upgrade(database.url))
     assert len(set(revisions)) == 1
     await check_current(database)

@@ -7,8 +7,9 @@ no follower ever sees a later entry before an earlier one.
 
 import asyncio
 import json
+import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -196,8 +197,9 @@ def _engine(url: str, *, inline: bool) -> AsyncEngine:
     def _prepare(connection: Any, _record: object) -> None:
         connection.isolation_level = None  # the driver begins nothing by itself: we say BEGIN IMMEDIATE
         cursor = connection.cursor()
-        cursor.execute("PRAGMA journal_mode=WAL")
         cursor.execute("PRAGMA busy_timeout=30000")
+        with suppress(sqlite3.OperationalError):  # busy: another makes the same switch of the file just now
+            cursor.execute("PRAGMA journal_mode=WAL")
         cursor.execute("PRAGMA foreign_keys=ON")
         cursor.execute(f"PRAGMA synchronous={'OFF' if inline else 'NORMAL'}")
         cursor.close()
