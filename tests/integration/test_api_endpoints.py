@@ -216,6 +216,11 @@ async def test_mode_auto_by_people_needs_an_approver(door: FrontDoor):
     async with door.client("operator") as client:
         assert (await client.post("/v1/plans", json={**EVACUATE, "mode": "auto"})).status_code == 403
     assert await door.log() == []
+    async with door.client("admin") as client:
+        audit = (await client.get("/v1/audit")).json()["items"]
+    (entry,) = [one for one in audit if one["result"] == "refused"]
+    assert entry["action"] == "plan.request"
+    assert "mode auto needs the role approver" in entry["why"]
     await asked(door, "approver", mode="auto")
 
 

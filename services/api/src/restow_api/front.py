@@ -86,7 +86,7 @@ class Front:
         before = await self._answered(asked, digest)
         if before is not None:
             return before
-        self._check_mode(asked.who, request)
+        await self._check_mode(asked.who, request)
         domain = self.clouds.domain(request.domain, where="domain" if changes is None else "request.domain")
         cloud = changed(await self.clouds.read(domain), changes)
         check_request(request, cloud, prefix="" if changes is None else "request.")
@@ -137,13 +137,17 @@ class Front:
             transaction.emit(event)
         return view
 
-    def _check_mode(self, who: Principal, request: AnyRequest) -> None:
+    async def _check_mode(self, who: Principal, request: AnyRequest) -> None:
         if request.mode is not Mode.AUTO:
             return
         if not who.role.covers(Role.APPROVER):
-            raise ProblemError(403, f"mode auto needs the role approver; {who.name} is {who.role}: use mode propose")
-        if self.settings.second_pair_of_eyes:
-            raise ProblemError(403, "a second pair of eyes is asked for: use mode propose, and have it approved")
+            why = f"mode auto needs the role approver; {who.name} is {who.role}: use mode propose"
+        elif self.settings.second_pair_of_eyes:
+            why = "a second pair of eyes is asked for: use mode propose, and have it approved"
+        else:
+            return
+        await self.audit_refusal(who, action="plan.request", subject=request.goal, why=why, domain=request.domain or "")
+        raise ProblemError(403, why)
 
     async def _answered(self, asked: Asked, digest: str) -> dict[str, object] | None:
         if asked.idempotency_key is None:
