@@ -492,3 +492,15 @@ def test_at_most_per_rack_counts_for_making_room():
     )
     decision = decided(cloud, "evacuate", hosts=["h0"])
     assert dict(decision.targets) == {"s0": "h1"}
+
+
+def test_a_busy_machine_grants_the_same_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    from restow_planner.goals import work
+
+    granted = []
+    for now in (0.0, 0.4, 1.0):
+        monkeypatch.setattr(work.time, "monotonic", lambda now=now: now)
+        granted.append(work.Deadline(ends=5.0).budget(0.6, most=20.0))
+    assert granted == [2.5, 2.5, 1.25]
+    monkeypatch.setattr(work.time, "monotonic", lambda: 5.0)
+    assert work.Deadline(ends=5.0).budget(0.6, most=20.0) == 0.0

@@ -136,7 +136,7 @@ class _Packing:
             servers = sorted(board.on[host])
             free = [one for other in near for one in board.on[other] if work.movable(one)]
             board.close([host])
-            seconds = min(REPACK_S, work.deadline.left() * 0.5)
+            seconds = work.deadline.budget(0.5, most=REPACK_S)
             answer = repack(board, near, servers, free, seconds=seconds, seed=work.seed, moves_max=work.moves_max)
             if answer is not None and not answer.unplaced:
                 mark = board.mark()

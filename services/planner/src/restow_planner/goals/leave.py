@@ -107,7 +107,7 @@ def _place_together(work: Work, left: dict[int, str | None]) -> tuple[dict[int, 
             chosen,
             must,
             free,
-            seconds=min(work.deadline.left() * 0.6, 20.0),
+            seconds=work.deadline.budget(0.6, most=20.0),
             seed=work.seed,
             moves_max=work.moves_max,
         )

@@ -197,7 +197,7 @@ class _Mending:
     def _repack(self, hosts: Sequence[int], earlier: set[int]) -> bool:
         """Mend what can be mended among these hosts by the fewest moves; whether nothing better exists there."""
         work, board = self.work, self.work.board
-        seconds = min(work.deadline.left() * SHARE_OF_TIME, REPACK_S_MAX)
+        seconds = work.deadline.budget(SHARE_OF_TIME, most=REPACK_S_MAX)
         if seconds < CP_SAT_START_S:
             return False
         mine = board.moved - earlier - set(board.pinned)

@@ -16,6 +16,7 @@ from restow_planner.rules.clashes import Clash, clashes
 from restow_planner.solvers.board import NOWHERE, Board
 from restow_planner.solvers.room import Room
 
+LEAST_S = 0.01
 STAYS_MAX = 200
 """How many servers a plan explains that do not move."""
 
@@ -35,6 +36,16 @@ class Deadline:
 
     def over(self) -> bool:
         return time.monotonic() >= self.ends
+
+    def budget(self, share: float, *, most: float) -> float:
+        """Seconds for a piece of work: `most`, halved until it is within this share of what is left.
+
+        In such steps a machine that is somewhat slower, or busy, grants the same and so gets the same answer.
+        """
+        left, step = self.left() * share, most
+        while step > left and step > LEAST_S:
+            step /= 2
+        return step if step <= left else 0.0
 
 
 @dataclass(frozen=True, slots=True)
