@@ -149,12 +149,7 @@ class Work:
         their mean, and the length of a lane is a sum of some of the jobs: so one is as long as the next such sum.
         """
         least = -(-self.loads[gate] // self.gates[gate])
-        alone = [
-            (job.ways[0].ticks, amount)
-            for job in self.jobs
-            for where, amount in job.ways[0].uses
-            if where == gate and amount and len(job.ways) == 1
-        ]
+        alone = self._one_way[gate]
         total = sum(ticks for ticks, _ in alone)
         if not alone or total * len(alone) > SUMS_MAX:
             return least
@@ -164,6 +159,17 @@ class Work:
             sums |= sums << ticks
         longer = sums >> mean
         return max(least, mean + (longer & -longer).bit_length() - 1)
+
+    @cached_property
+    def _one_way(self) -> tuple[tuple[tuple[int, int], ...], ...]:
+        """Of each gate the jobs that have one way only, and that through it: ticks and amount."""
+        found: list[list[tuple[int, int]]] = [[] for _ in self.gates]
+        for job in self.jobs:
+            if len(job.ways) == 1:
+                for gate, amount in job.ways[0].uses:
+                    if amount:
+                        found[gate].append((job.ways[0].ticks, amount))
+        return tuple(map(tuple, found))
 
     def refusals(self) -> tuple[str, ...]:
         """Why no timetable exists, as far as a look at single jobs, gates and rooms tells."""
