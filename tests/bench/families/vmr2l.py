@@ -20,6 +20,7 @@ import numpy as np
 
 from bench.cases import Answer, Question, Task
 from bench.reading import served
+from restow_planner.deadline import Deadline
 from restow_planner.solvers.columns import rearranged
 from restow_planner.solvers.stock import Stock
 
@@ -143,7 +144,7 @@ def _moved(numa: Numa, most: int, ends: float) -> tuple[np.ndarray, np.ndarray, 
         spent=np.ones((1, len(classes)), dtype=np.int64),
         budget=np.array([most]),
     )
-    found = rearranged(stock, left=lambda: ends - time.monotonic(), seed=1, sparing=False)
+    found = rearranged(stock, deadline=Deadline.after(ends - time.monotonic()), seed=1, sparing=False)
     standing: dict[tuple[int, int, int], list[int]] = {}
     for server, place in enumerate(
         zip(of.tolist(), numa.host.tolist(), np.maximum(numa.node, 0).tolist(), strict=True)

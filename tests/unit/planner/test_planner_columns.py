@@ -6,6 +6,7 @@ from random import Random
 import numpy as np
 import pytest
 
+from restow_planner.deadline import REFUSED, Clock, Deadline
 from restow_planner.solvers.columns import rearranged
 from restow_planner.solvers.stock import Stock
 
@@ -139,8 +140,7 @@ def a_large_stock(*, hosts=120, resources=2, seed=1):
 
 
 def solved(stock, *, seconds=10.0, **options):
-    ends = time.process_time() + seconds
-    return rearranged(stock, left=lambda: ends - time.process_time(), seed=1, **options)
+    return rearranged(stock, deadline=Deadline.after(seconds), seed=1, **options)
 
 
 @pytest.mark.parametrize(
@@ -184,8 +184,9 @@ def test_no_more_slots_are_made_than_are_wanted_and_no_more_is_moved_for_them():
 def test_wherever_the_time_ends_the_answer_obeys_and_the_bound_holds(looks):
     for seed in (3, 9, 21):
         stock = a_random_stock(seed, resources=2, nodes=2)
-        times = iter([*[10.0] * looks, *[0.0] * PLENTY])
-        found = rearranged(stock, left=lambda times=times: next(times), seed=1)
+        refused = [[grant, REFUSED] for grant in range(looks // 7, 20)]
+        deadline = Deadline.after(10.0, Clock.again({"over": [looks], "halved": refused}))
+        found = rearranged(stock, deadline=deadline, seed=1)
         assert_obeys(stock, found)
         assert found.gain <= best_of_all(stock)[0] <= found.bound
 

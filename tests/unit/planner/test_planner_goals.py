@@ -6,6 +6,7 @@ from restow.cloud.model import Allow, AtMostPer, HostState, Move, ServerState, S
 from restow.errors import BadInputError
 from restow.messages.plan import Action, Outcome
 from restow.messages.request import parse_request
+from restow_planner.deadline import Deadline
 from restow_planner.decision import decide
 from restow_planner.rules import all_violations, worse
 from support.builders import a_cloud, a_group, a_host, a_server
@@ -13,7 +14,9 @@ from support.strategies import random_legal_cloud
 
 
 def decided(cloud, goal, *, seconds=10.0, unreachable=frozenset(), **fields):
-    return decide(cloud, parse_request({"goal": goal, **fields}), seconds=seconds, unreachable=unreachable)
+    return decide(
+        cloud, parse_request({"goal": goal, **fields}), deadline=Deadline.after(seconds), unreachable=unreachable
+    )
 
 
 def ends(cloud, decision):
@@ -446,7 +449,7 @@ def test_what_an_operator_placed_is_not_moved_by_a_later_goal():
 def test_unknown_names_are_refused_with_the_field_and_close_names(request_, field, close):
     cloud = a_cloud([a_host("host-1"), a_host("host-2")], [a_server("web-1", on="host-1")])
     with pytest.raises(BadInputError) as caught:
-        decide(cloud, parse_request(request_), seconds=1.0)
+        decide(cloud, parse_request(request_), deadline=Deadline.after(1.0))
     (error,) = caught.value.errors
     assert error.field == field
     assert close in error.expected
@@ -467,7 +470,7 @@ GOALS = (
 def test_no_goal_ever_makes_a_rule_worse(fields):
     for seed in range(40):
         cloud = random_legal_cloud(seed)
-        decision = decide(cloud, parse_request(fields), seconds=2.0)
+        decision = decide(cloud, parse_request(fields), deadline=Deadline.after(2.0))
         start = {one.id: () if one.host is None else (one.host,) for one in cloud.servers}
         end = {**start, **{one: () if host is None else (host,) for one, host in decision.targets.items()}}
         assert not worse(all_violations(cloud, start), all_violations(cloud, end)), seed
@@ -481,7 +484,8 @@ def test_the_same_question_has_the_same_answer():
         cloud = random_legal_cloud(seed)
         for fields in GOALS:
             request = parse_request(fields)
-            assert decide(cloud, request, seconds=5.0) == decide(cloud, request, seconds=5.0), (seed, fields)
+            first, second = (decide(cloud, request, deadline=Deadline.after(5.0)) for _ in range(2))
+            assert first == second, (seed, fields)
 
 
 def test_at_most_per_rack_counts_for_making_room():
@@ -492,15 +496,3 @@ def test_at_most_per_rack_counts_for_making_room():
     )
     decision = decided(cloud, "evacuate", hosts=["h0"])
     assert dict(decision.targets) == {"s0": "h1"}
-
-
-def test_a_busy_machine_grants_the_same_work(monkeypatch: pytest.MonkeyPatch) -> None:
-    from restow_planner.goals import work
-
-    granted = []
-    for now in (0.0, 0.4, 1.0):
-        monkeypatch.setattr(work.time, "monotonic", lambda now=now: now)
-        granted.append(work.Deadline(ends=5.0).budget(0.6, most=20.0))
-    assert granted == [2.5, 2.5, 1.25]
-    monkeypatch.setattr(work.time, "monotonic", lambda: 5.0)
-    assert work.Deadline(ends=5.0).budget(0.6, most=20.0) == 0.0

@@ -12,6 +12,7 @@ from restow.cloud.model import Allow, Among, Cloud, HostState, Move
 from restow.errors import BadInputError
 from restow.messages.plan import Action, Outcome
 from restow.messages.request import parse_request
+from restow_planner.deadline import Deadline
 from restow_planner.decision import Decision, decide
 from restow_planner.plan import plan_for
 from restow_planner.referee import check
@@ -25,7 +26,7 @@ MEND_ONLY = {"goal": "rebalance", "resources": ["vcpu", "memory_mib"], "threshol
 
 
 def mended(cloud: Cloud, *, seconds: float = 10.0, **fields) -> Decision:
-    return decide(cloud, parse_request({**MEND_ONLY, **fields}), seconds=seconds)
+    return decide(cloud, parse_request({**MEND_ONLY, **fields}), deadline=Deadline.after(seconds))
 
 
 def hosts(count, **fields):

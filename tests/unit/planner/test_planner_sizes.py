@@ -7,6 +7,7 @@ import pytest
 
 from restow.messages.plan import Outcome
 from restow.messages.request import parse_request
+from restow_planner.deadline import Deadline
 from restow_planner.decision import decide
 from support.builders import a_cloud, a_host, a_server
 
@@ -25,7 +26,7 @@ def large():
 @pytest.mark.parametrize("goal", ["evacuate", "recover"])
 def test_one_host_of_a_thousand_is_emptied_in_a_second_and_a_half(large, goal):
     begun = time.process_time()
-    decision = decide(large, parse_request({"goal": goal, "hosts": ["h7"]}), seconds=10.0)
+    decision = decide(large, parse_request({"goal": goal, "hosts": ["h7"]}), deadline=Deadline.after(10.0))
     assert time.process_time() - begun < 1.5
     assert decision.outcome is Outcome.PLAN
     assert len(decision.targets) == 20
@@ -44,7 +45,8 @@ def test_three_hosts_of_a_tight_cloud_are_emptied_by_making_room():
             servers.append(a_server(f"s{len(servers)}", on=f"h{host}", vcpu=vcpu, memory_mib=vcpu * 2048))
     cloud = a_cloud([a_host(f"h{n}", vcpu=64, memory_mib=262_144) for n in range(100)], servers)
     begun = time.process_time()
-    decision = decide(cloud, parse_request({"goal": "evacuate", "hosts": [f"h{n}" for n in range(3)]}), seconds=10.0)
+    request = parse_request({"goal": "evacuate", "hosts": [f"h{n}" for n in range(3)]})
+    decision = decide(cloud, request, deadline=Deadline.after(10.0))
     assert time.process_time() - begun < 3.0
     assert decision.outcome is Outcome.PLAN
     assert not decision.blockers

@@ -148,9 +148,9 @@ def replay(
     from restow_planner.replay import compare, recorded
 
     cloud, before = asyncio.run(recorded(url, plan_id))
-    from restow_planner.plan import plan_for
+    from restow_planner.plan import made_again
 
-    again = plan_for(cloud, before.request, plan_id=before.id, engine=before.engine)
+    again = made_again(cloud, before)
     _say(f"recorded: {_summary(before)}")
     _say(f"again:    {_summary(again)}")
     differences = compare(before, again)
@@ -221,6 +221,8 @@ def _summary(plan: "Plan") -> str:
             f"{plan.moved_mib} MiB, longest chain {numbers.get('longest_chain', 0)}, "
             f"{plan.makespan_s:.0f} s (one by one {numbers.get('serial_s', 0):.0f} s)"
         )
+    if "clock" in numbers:
+        parts.append("cut by the time limit")
     if plan.gap is not None:
         parts.append(f"gap {plan.gap:.2%}")
     if plan.blockers:

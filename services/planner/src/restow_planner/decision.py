@@ -7,6 +7,7 @@ from restow.cloud.model import Cloud
 from restow.ids import HostName, ServerId
 from restow.messages.plan import Action, Blocker, Outcome
 from restow.messages.request import AnyRequest
+from restow_planner.deadline import Deadline
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +51,14 @@ def decide(
     cloud: Cloud,
     request: AnyRequest,
     *,
-    seconds: float,
+    deadline: Deadline,
     unreachable: frozenset[tuple[ServerId, HostName]] = frozenset(),
 ) -> Decision:
-    """The end placement for this request within about `seconds` of work.
+    """The end placement for this request, by the deadline.
 
     `unreachable`: pairs that ordering or execution could not realise; `request.avoid` is added to them.
     Raises BadInputError where the request names hosts, servers or resources that the cloud does not have.
     """
     from restow_planner.goals import pursue  # the goals build decisions, so they import this module
 
-    return pursue(cloud, request, seconds=seconds, unreachable=unreachable)
+    return pursue(cloud, request, deadline=deadline, unreachable=unreachable)

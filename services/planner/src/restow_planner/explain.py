@@ -111,7 +111,10 @@ def as_tables(plan: Plan) -> None:
         console.print(table)
     gap = "-" if plan.gap is None else f"{plan.gap:.2%}"
     console.print(f"moved {plan.moved_mib} MiB in {plan.makespan_s:g} s; gap {gap}")
-    console.print(", ".join(f"{key.replace('_', ' ')} {value}" for key, value in plan.metadata.items()))
+    numbers = {key: value for key, value in plan.metadata.items() if key != "clock"}
+    console.print(", ".join(f"{key.replace('_', ' ')} {value}" for key, value in numbers.items()))
+    if "clock" in plan.metadata:
+        console.print("the time limit cut the search: with more time there may be a better plan")
     if plan.emptied_hosts:
         console.print("emptied: " + ", ".join(plan.emptied_hosts))
     console.print("not modelled: " + "; ".join(plan.not_modelled))

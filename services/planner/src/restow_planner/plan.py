@@ -3,7 +3,7 @@
 A plan that the referee refuses is never published: the answer is then `undecided`, with the finding as its reason.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from restow import __version__
@@ -14,8 +14,10 @@ from restow.ids import HostName, ServerId
 from restow.messages.plan import HOST_ACTIONS, MOVES, Action, Blocker, Outcome, Plan, Purpose, Step
 from restow.messages.request import AnyRequest, ReachRequest
 from restow.render import wave_of
+from restow_planner.deadline import Clock, Deadline, closing_s
 from restow_planner.decision import Decision, decide
 from restow_planner.ordering import Impossible, Ordered, Undecided, order
+from restow_planner.primitives import Primitive
 from restow_planner.referee import check
 from restow_planner.referee.steps import requests
 from restow_planner.rules import hard_primitives
@@ -24,38 +26,39 @@ ENGINE = f"restow-planner {__version__}"
 DECISIONS_MAX = 4  # how often another placement is asked for when one cannot be ordered
 DECIDE_SHARE = 0.6  # of the time that is left; the rest is for ordering and judging
 REACH_SHARE = 0.1  # the same where there is nothing to decide
+CLOSING_SHARE = 0.8  # of the time that closing takes, what comes after a sequence of moves is found
 STAYS_MAX = 200
 
 
 def plan_for(
-    cloud: Cloud, request: AnyRequest, *, plan_id: str, seconds: float | None = None, engine: str = ENGINE
+    cloud: Cloud,
+    request: AnyRequest,
+    *,
+    plan_id: str,
+    seconds: float | None = None,
+    engine: str = ENGINE,
+    clock: Clock | None = None,
 ) -> Plan:
     """The answer to a request, whatever it is; `seconds` defaults to the request's time limit.
 
-    Raises BadInputError where the request names what the cloud does not have. `solve_s` is left to the caller,
-    who has a clock.
+    `clock`: what the clock said before, where a plan is made again. Raises BadInputError where the request names what
+    the cloud does not have. `solve_s` is left to the caller.
     """
     seconds = request.limits.time_limit_s if seconds is None else min(seconds, request.limits.time_limit_s)
+    deadline = Deadline.after(seconds, clock)
     unreachable: frozenset[tuple[ServerId, HostName]] = frozenset()
     primitives = hard_primitives(cloud)
-    draft = _Draft(cloud, request, plan_id, engine)
+    draft = _Draft(cloud, request, plan_id, engine, deadline)
     failed: tuple[Decision, Impossible | Undecided] | None = None
     for attempt in range(DECISIONS_MAX):
         share = seconds * (REACH_SHARE if isinstance(request, ReachRequest) else DECIDE_SHARE) / 2**attempt
-        decision = decide(cloud, request, seconds=share, unreachable=unreachable)
+        decision = decide(cloud, request, deadline=deadline.within(share), unreachable=unreachable)
         if decision.outcome is not Outcome.PLAN:
             if failed is not None:
                 break  # only because the pairs that could not be ordered are left out
             return draft.without_steps(decision, decision.outcome, decision.why_outcome)
         decision = replace(decision, pinned=_pins(request))
-        ordering = order(
-            cloud,
-            decision,
-            primitives,
-            limits=request.limits,
-            seconds=(seconds - share) if not attempt else share / 2,
-            seed=request.seed,
-        )
+        ordering = draft.ordered(decision, primitives, seconds=(seconds - share) if not attempt else share / 2)
         if isinstance(ordering, Ordered):
             return draft.checked(decision, ordering)
         failed = failed or (decision, ordering)
@@ -65,6 +68,12 @@ def plan_for(
         unreachable |= new
     assert failed is not None
     return _not_ordered(draft, *failed, seconds=seconds)
+
+
+def made_again(cloud: Cloud, plan: Plan) -> Plan:
+    """The plan anew, from the snapshot that it was made from: the clock says what it said then."""
+    clock = Clock.again(plan.metadata.get("clock"))
+    return plan_for(cloud, plan.request, plan_id=plan.id, engine=plan.engine, clock=clock)
 
 
 def _not_ordered(draft: "_Draft", decision: Decision, ordering: Impossible | Undecided, *, seconds: float) -> Plan:
@@ -87,10 +96,7 @@ def _not_ordered(draft: "_Draft", decision: Decision, ordering: Impossible | Und
             host_steps_last=tuple(pair for pair in decision.host_steps_last if pair[1] not in emptied),
             gap=None, objective=None, bound=None,
         )  # fmt: skip
-        again = order(
-            draft.cloud, rest, hard_primitives(draft.cloud), limits=request.limits, seconds=seconds / 8,
-            seed=request.seed,
-        )  # fmt: skip
+        again = draft.ordered(rest, hard_primitives(draft.cloud), seconds=seconds / 8)
         if isinstance(again, Ordered):
             return draft.checked(rest, again)
         if not set(again.stuck) - stuck:
@@ -119,9 +125,20 @@ def _pins(request: AnyRequest) -> frozenset[ServerId]:
 class _Draft:
     """What every answer to one request has in common."""
 
-    def __init__(self, cloud: Cloud, request: AnyRequest, plan_id: str, engine: str) -> None:
+    def __init__(self, cloud: Cloud, request: AnyRequest, plan_id: str, engine: str, deadline: Deadline) -> None:
         self.cloud, self.request, self._id, self._engine = cloud, request, plan_id, engine
+        self._deadline = deadline
         self._snapshot = digest_of(dump_cloud(cloud))
+
+    def ordered(
+        self, decision: Decision, primitives: Sequence[Primitive], *, seconds: float
+    ) -> Ordered | Impossible | Undecided:
+        closing = CLOSING_SHARE * closing_s(len(self.cloud.servers), len(decision.targets))
+        deadline = replace(self._deadline.within(seconds), closing=lambda: closing)
+        return order(
+            self.cloud, decision, primitives, limits=self.request.limits, seconds=seconds, deadline=deadline,
+            seed=self.request.seed,
+        )  # fmt: skip
 
     def without_steps(self, decision: Decision, outcome: Outcome, why: str) -> Plan:
         blockers = decision.blockers
@@ -142,7 +159,10 @@ class _Draft:
             makespan=max((step.end_s for step in steps), default=0.0),
         )  # fmt: skip
         plan = plan.model_copy(
-            update={"emptied_hosts": self._emptied(plan), "metadata": self._numbers(plan, optimal=ordered.optimal)}
+            update={
+                "emptied_hosts": self._emptied(plan),
+                "metadata": plan.metadata | self._numbers(plan, optimal=ordered.optimal),
+            }
         )
         findings = check(self.cloud, plan)
         if findings:
@@ -162,6 +182,7 @@ class _Draft:
             makespan_s=makespan, moved_mib=sum(step.moved_mib for step in steps),
             not_modelled=self._not_modelled(decision, steps),
             stays=dict(list(decision.stays.items())[:STAYS_MAX]),
+            metadata={"clock": said} if (said := self._deadline.clock.kept()) else {},
         )  # fmt: skip
 
     def _not_modelled(self, decision: Decision, steps: tuple[Step, ...]) -> tuple[str, ...]:

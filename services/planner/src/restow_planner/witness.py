@@ -8,7 +8,7 @@ from restow.cloud.snapshot import read_cloud
 from restow.ids import HostName, ServerId
 from restow.messages.base import parse
 from restow.messages.plan import Plan
-from restow_planner.plan import plan_for
+from restow_planner.plan import made_again
 from restow_planner.rules import RULES
 from restow_planner.rules.base import Violation
 
@@ -24,7 +24,7 @@ def violations(cloud: Cloud, where: Mapping[ServerId, tuple[HostName, ...]]) -> 
 def decide_again(snapshot: bytes, plan: bytes) -> str | None:
     """None if this snapshot (restow.cloud/1) and the plan's request give this plan (restow.plan/1) again."""
     before = parse(Plan, plan, what="plan")
-    after = plan_for(read_cloud(snapshot), before.request, plan_id=before.id, engine=before.engine)
+    after = made_again(read_cloud(snapshot), before)
     was, now = _lasting(before), _lasting(after)
     if was == now:
         return None

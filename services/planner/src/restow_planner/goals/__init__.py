@@ -1,11 +1,14 @@
 """Every goal, one file each, and the way from a request to a decision. To add a goal: write its file, name it here."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from restow.cloud.model import Cloud
 from restow.errors import BadInputError
 from restow.ids import HostName, ServerId
 from restow.messages.request import AnyRequest, ThenRequest
+from restow_planner.deadline import Deadline, closing_s
 from restow_planner.decision import Decision
 from restow_planner.goals.answer import answer
 from restow_planner.goals.base import Goal
@@ -16,22 +19,18 @@ from restow_planner.goals.names import Names
 from restow_planner.goals.reach import Reach
 from restow_planner.goals.rebalance import Rebalance
 from restow_planner.goals.recover import Recover
-from restow_planner.goals.work import Deadline, Verdict, Work
+from restow_planner.goals.work import Verdict, Work
 from restow_planner.problem import compile_problem
 from restow_planner.rules import all_primitives
 from restow_planner.solvers.board import Board
 
 GOALS: tuple[Goal, ...] = (Evacuate(), Recover(), Rebalance(), Consolidate(), Defragment(), Reach())
 
-SEARCH_SHARE = 0.8
-"""The part of the time given that searching may take; the rest is for compiling, judging and ordering."""
-
 
 def pursue(
-    cloud: Cloud, request: AnyRequest, *, seconds: float, unreachable: frozenset[tuple[ServerId, HostName]]
+    cloud: Cloud, request: AnyRequest, *, deadline: Deadline, unreachable: frozenset[tuple[ServerId, HostName]]
 ) -> Decision:
     """See `restow_planner.decision.decide`."""
-    deadline = Deadline.after(seconds * SEARCH_SHARE)
     names = Names(cloud)
     _check(cloud, request, names, "")
     if names.errors:
@@ -46,7 +45,8 @@ def pursue(
     for server, host in sorted(unreachable):
         if server in problem.server_index and host in problem.host_index:
             board.barred.setdefault(problem.server_index[server], set()).add(problem.host_index[host])
-    work = Work(problem, board, deadline, request.seed)
+    search = replace(deadline, closing=lambda: closing_s(len(problem.servers), len(board.moved)))
+    work = Work(problem, board, search, request.seed)
     return answer(work, _run(work, request))
 
 
@@ -83,7 +83,7 @@ def _run(work: Work, request: AnyRequest) -> list[Verdict]:
     verdicts: list[Verdict] = []
     if isinstance(request, ThenRequest):
         for index, one in enumerate(request.goals):
-            work.deadline = Deadline.after(outer[2].left() / (len(request.goals) - index))
+            work.deadline = outer[2].part(1 / (len(request.goals) - index))
             verdicts += _run(work, one)
     else:
         verdicts.append(_goal_of(request).pursue(work, request))

@@ -59,8 +59,7 @@ def shuffle(work: Work, shape: Ints, wanted: int) -> Shuffle | None:
 
 
 def _rearranged(work: Work, stock: Stock, wanted: int, share: float) -> Rearranged:
-    kept = work.deadline.left() * (1.0 - share)
-    return rearranged(stock, left=lambda: work.deadline.left() - kept, seed=work.seed, wanted=wanted)
+    return rearranged(stock, deadline=work.deadline.part(share), seed=work.seed, wanted=wanted)
 
 
 def _tied(work: Work, server: int) -> bool:

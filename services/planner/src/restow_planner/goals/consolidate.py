@@ -64,7 +64,7 @@ class _Packing:
             if work.deadline.over() or self._used() <= bound:
                 break
             self._empty(host)
-        if self._used() > bound and work.deadline.left() > CP_SAT_START_S:
+        if self._used() > bound and not work.deadline.over(keep=CP_SAT_START_S):
             self._empty_by_repacking(bound)
         board.free += held
         used = self._used()
@@ -128,7 +128,7 @@ class _Packing:
     def _empty_by_repacking(self, bound: int) -> None:
         work, board = self.work, self.work.board
         for host in self._candidates():
-            if work.deadline.left() < CP_SAT_START_S or self._used() <= bound:
+            if work.deadline.over(keep=CP_SAT_START_S) or self._used() <= bound:
                 return
             if not board.open[host] or not self._may_be_freed(host):
                 continue
@@ -137,7 +137,10 @@ class _Packing:
             free = [one for other in near for one in board.on[other] if work.movable(one)]
             board.close([host])
             seconds = work.deadline.budget(0.5, most=REPACK_S)
-            answer = repack(board, near, servers, free, seconds=seconds, seed=work.seed, moves_max=work.moves_max)
+            answer = repack(
+                board, near, servers, free,
+                work_s=seconds, deadline=work.deadline, seed=work.seed, moves_max=work.moves_max,
+            )  # fmt: skip
             if answer is not None and not answer.unplaced:
                 mark = board.mark()
                 for server in answer.at:

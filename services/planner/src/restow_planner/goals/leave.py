@@ -94,7 +94,7 @@ def _place_together(work: Work, left: dict[int, str | None]) -> tuple[dict[int, 
     """One more try for those without a place, re-placing others as well; and whether the rest is proven hopeless."""
     board, problem = work.board, work.problem
     must = [one for one, rule in left.items() if rule is None and board.may_stand(one).any()]
-    if not must or work.deadline.left() < CP_SAT_START_S:
+    if not must or work.deadline.over(keep=CP_SAT_START_S):
         return left, False
     usable = np.flatnonzero(board.open).tolist()
     standing = sum(len(board.on[host]) for host in usable) + len(must)
@@ -107,7 +107,8 @@ def _place_together(work: Work, left: dict[int, str | None]) -> tuple[dict[int, 
             chosen,
             must,
             free,
-            seconds=work.deadline.budget(0.6, most=20.0),
+            work_s=work.deadline.budget(0.6, most=20.0),
+            deadline=work.deadline,
             seed=work.seed,
             moves_max=work.moves_max,
         )

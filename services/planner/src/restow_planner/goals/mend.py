@@ -203,8 +203,8 @@ class _Mending:
         mine = board.moved - earlier - set(board.pinned)
         free = [one for host in hosts for one in board.on[host] if work.movable(one) or one in mine]
         answer = repack(
-            board, hosts, (), free, seconds=seconds, seed=work.seed, moves_max=work.moves_max,
-            mend=dict.fromkeys(self._left(), self.resources),
+            board, hosts, (), free, work_s=seconds, deadline=work.deadline, seed=work.seed,
+            moves_max=work.moves_max, mend=dict.fromkeys(self._left(), self.resources),
         )  # fmt: skip
         if answer is None:
             return False

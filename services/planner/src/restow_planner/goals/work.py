@@ -3,49 +3,21 @@
 Goals in a sequence share one desk, so a later goal sees what the earlier ones closed, pinned and moved.
 """
 
-import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
 from restow.ids import HostName, ServerId
 from restow.messages.plan import Action, Blocker, Outcome
+from restow_planner.deadline import Deadline
 from restow_planner.problem import Problem
 from restow_planner.rules import hard_primitives
 from restow_planner.rules.clashes import Clash, clashes
 from restow_planner.solvers.board import NOWHERE, Board
 from restow_planner.solvers.room import Room
 
-LEAST_S = 0.01
 STAYS_MAX = 200
 """How many servers a plan explains that do not move."""
-
-
-@dataclass(frozen=True, slots=True)
-class Deadline:
-    """The only look at a clock: a limit that cuts, never an input to a choice."""
-
-    ends: float
-
-    @classmethod
-    def after(cls, seconds: float) -> "Deadline":
-        return cls(time.monotonic() + seconds)
-
-    def left(self) -> float:
-        return max(0.0, self.ends - time.monotonic())
-
-    def over(self) -> bool:
-        return time.monotonic() >= self.ends
-
-    def budget(self, share: float, *, most: float) -> float:
-        """Seconds for a piece of work: `most`, halved until it is within this share of what is left.
-
-        In such steps a machine that is somewhat slower, or busy, grants the same and so gets the same answer.
-        """
-        left, step = self.left() * share, most
-        while step > left and step > LEAST_S:
-            step /= 2
-        return step if step <= left else 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from restow.cloud.model import Cloud, HostState, Move, Server, ServerState
 from restow.ids import HostName, ServerId
 from restow.messages.plan import MOVES, Action, Edge, Purpose, Step
 from restow.messages.request import Limits
+from restow_planner.deadline import Deadline
 from restow_planner.decision import Decision
 from restow_planner.ordering.edges import edges
 from restow_planner.ordering.schedule import scheduled
@@ -33,6 +34,7 @@ def order(
     *,
     limits: Limits,
     seconds: float,
+    deadline: Deadline,
     seed: int,
 ) -> Ordered | Impossible | Undecided:
     """The decision as steps with edges and times. Every rule that holds at the start holds in any interleaving."""
@@ -45,7 +47,9 @@ def order(
             del world.fixed[server]  # the placement half decided that it may be rebuilt: nothing of it runs
     rank = {server: index for index, server in enumerate(decision.priority)}
     untouchable = frozenset(_untouchable(cloud, decision)) | decision.pinned
-    answer = sequence(world, decision.targets, rank=rank, untouchable=untouchable, seconds=seconds, seed=seed)
+    answer = sequence(
+        world, decision.targets, rank=rank, untouchable=untouchable, seconds=seconds, deadline=deadline, seed=seed
+    )
     if not isinstance(answer, Sequenced):
         return answer
     first, last = decision.host_steps_first, decision.host_steps_last

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import count
 
 from restow.ids import ServerId
-from restow_planner.goals.work import Deadline
+from restow_planner.deadline import Deadline
 from restow_planner.ordering.grid import NEVER, Grid, Placement, Step
 
 LOOKS = 50  # nodes between two looks at the clock

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from random import Random
 
 from restow.ids import HostName, ServerId
-from restow_planner.goals.work import Deadline
+from restow_planner.deadline import Deadline
 from restow_planner.ordering.exact import INFINITE, Exhausted, Found, OutOfNodes, search
 from restow_planner.ordering.greedy import Greedy
 from restow_planner.ordering.grid import HOSTS_MAX, Grid, Step
@@ -67,9 +67,13 @@ def sequence(
     rank: Mapping[ServerId, int],
     untouchable: frozenset[ServerId],
     seconds: float,
+    deadline: Deadline,
     seed: int,
 ) -> Sequenced | Impossible | Undecided:
-    """Shelves first, moves in between, starts last. `rank`: smaller is served first where there is a choice."""
+    """Shelves first, moves in between, starts last. `rank`: smaller is served first where there is a choice.
+
+    `seconds` say how much work is done, the same on every machine; the deadline cuts.
+    """
     wrong = _never(world, targets)
     if wrong is not None:
         return wrong
@@ -81,7 +85,7 @@ def sequence(
             state.go(server, None)
     moves = {s: t for s, t in targets.items() if t is not None and world.start(s) is not None and world.start(s) != t}
     starts = {s: t for s, t in targets.items() if t is not None and world.start(s) is None}
-    answer = _moves(state, moves, rank=rank, untouchable=untouchable, seconds=seconds, seed=seed)
+    answer = _moves(state, moves, rank=rank, untouchable=untouchable, seconds=seconds, deadline=deadline, seed=seed)
     if not isinstance(answer, Sequenced):
         return answer
     for hop in answer.hops[len(state.hops) :]:
@@ -114,6 +118,7 @@ def _moves(
     rank: Mapping[ServerId, int],
     untouchable: frozenset[ServerId],
     seconds: float,
+    deadline: Deadline,
     seed: int,
 ) -> Sequenced | Impossible | Undecided:
     world = state.world
@@ -139,7 +144,6 @@ def _moves(
         if never:
             return Impossible(tuple(sorted(never)), "what is free in all hosts together is too little for it to move")
         grid = Grid(state, moves, [one for index, one in enumerate(grid.servers) if index not in fast], near)
-    deadline = Deadline.after(seconds)
     nodes = int(max(0.05, seconds) * NODES_PER_SECOND / (len(grid.servers) + NODE_SERVERS))
 
     rolled = best is None and len(grid.servers) > DICE_FIRST_SERVERS

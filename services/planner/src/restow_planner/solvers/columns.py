@@ -5,11 +5,12 @@ misses the bound, every column that an answer on the bound could use is enumerat
 gap), and the integer program over these finds such an answer or lowers the bound by a slot.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from restow_planner.deadline import Deadline
 from restow_planner.problem import Ints
 from restow_planner.solvers.generation import EPS, Generation
 from restow_planner.solvers.master import NOTHING, Chosen, Column, Columns, Limits, Nothing, choose
@@ -67,23 +68,23 @@ class Rearranged:
 
 
 def rearranged(
-    stock: Stock, *, left: Callable[[], float], seed: int, wanted: int | None = None, sparing: bool = True
+    stock: Stock, *, deadline: Deadline, seed: int, wanted: int | None = None, sparing: bool = True
 ) -> Rearranged:
     """Items moved within the budgets for the most slots, at most `wanted` more.
 
-    `left`: the seconds that are left; it cuts, and is never an input to a choice. Without time, nothing moves.
+    Without time, nothing moves.
     `sparing`: then look for the same slots by the fewest moves.
     """
     kinds = Kinds.sorted_out(stock)
     most = int((stock.slots(kinds.room - kinds.debt).sum(axis=1) - kinds.slots) @ kinds.count)  # were all gone
     most = most if wanted is None else max(0, min(wanted, most))
-    return _Search(stock, left, seed, kinds, most).run(sparing=sparing)
+    return _Search(stock, deadline, seed, kinds, most).run(sparing=sparing)
 
 
 @dataclass(slots=True)
 class _Search:
     stock: Stock
-    left: Callable[[], float]
+    deadline: Deadline
     seed: int
     kinds: Kinds
     most: int
@@ -108,11 +109,11 @@ class _Search:
         return Rearranged(self.stock, self._final(best), min(best.gain, wanted), self.most, best.departures)
 
     def _generate(self, generation: Generation) -> None:
-        ends = self.left() * (1.0 - GENERATING_SHARE)
-        generation.run(lambda: self.left() <= max(ends, RESERVE_S))
+        part = self.deadline.part(GENERATING_SHARE)
+        generation.run(lambda: part.over(keep=RESERVE_S))
 
     def _over(self) -> bool:
-        return self.left() <= RESERVE_S
+        return self.deadline.over(keep=RESERVE_S)
 
     def _generation(self, aim: Aim) -> Generation:
         guess = Prices.guessed(self.stock)
@@ -121,7 +122,7 @@ class _Search:
     def _chosen(
         self, columns: list[Column], *, least: int, most: int, work: float = CHOOSING_WORK, sparing: bool = False
     ) -> Chosen | Nothing:
-        limits = Limits(self.left() - RESERVE_S, work, self.seed)
+        limits = Limits(self.deadline.budget(1.0, most=work), self.deadline, self.seed)
         return choose(self.stock, self.kinds, columns, least=least, most=most, limits=limits, sparing=sparing)
 
     def _better(self, best: Chosen, generation: Generation) -> Chosen:

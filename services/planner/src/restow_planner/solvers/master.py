@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from restow_planner.deadline import Deadline
 from restow_planner.problem import Ints
+from restow_planner.solvers import cp_sat
 from restow_planner.solvers.stock import Aim, Kinds, Patterns, Prices, Stock
 
 
@@ -128,10 +130,10 @@ NOTHING = Chosen(gain=0, departures=0, taken=())
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """`seconds` only cut; `work`, in the solver's deterministic seconds, repeats itself."""
+    """`work` is in the solver's deterministic seconds."""
 
-    seconds: float
     work: float
+    deadline: Deadline
     seed: int
 
 
@@ -148,7 +150,7 @@ def choose(
     """The most slots between `least` and `most`, or if `sparing` the fewest departures for `least` of them."""
     from ortools.sat.python import cp_model
 
-    if limits.seconds <= 0:
+    if limits.work <= 0:
         return Nothing.FOUND
     model = cp_model.CpModel()
     taken = [model.new_int_var(0, int(kinds.count[one.kind]), "") for one in columns]
@@ -175,12 +177,7 @@ def choose(
         counted = model.new_int_var(least, most, "")
         model.add(counted <= gain)
         model.maximize(counted)
-    solver = cp_model.CpSolver()
-    solver.parameters.num_workers = 1
-    solver.parameters.random_seed = limits.seed
-    solver.parameters.max_time_in_seconds = limits.seconds
-    solver.parameters.max_deterministic_time = limits.work
-    status = solver.solve(model)
+    solver, status = cp_sat.run(model, work_s=limits.work, deadline=limits.deadline, seed=limits.seed)
     if status == cp_model.INFEASIBLE:
         return Nothing.EXISTS
     if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from restow_planner.deadline import Deadline
 from restow_planner.problem import Tally
+from restow_planner.solvers import cp_sat
 from restow_planner.solvers.board import Board
 
 if TYPE_CHECKING:
@@ -45,7 +47,8 @@ def repack(
     must: Sequence[int],
     free: Iterable[int],
     *,
-    seconds: float,
+    work_s: float,
+    deadline: Deadline,
     seed: int,
     moves_max: int | None = None,
     vacate: frozenset[int] = frozenset(),
@@ -58,10 +61,10 @@ def repack(
     have, by the fewest moves, then the cheapest. None: nothing found in time, or too large to try.
     """
     groups = _grouped(board, frozenset(hosts), must, free)
-    if sum(len(group.targets) for group in groups) > VARIABLES_MAX or seconds <= 0:
+    if sum(len(group.targets) for group in groups) > VARIABLES_MAX or work_s <= 0:
         return None
     model = _Model(board, tuple(hosts), groups, moves_max=moves_max, vacate=vacate, mend=mend or {})
-    return model.solved(seconds=seconds, seed=seed)
+    return model.solved(work_s=work_s, deadline=deadline, seed=seed)
 
 
 def _grouped(board: Board, hosts: frozenset[int], must: Sequence[int], free: Iterable[int]) -> list[_Group]:
@@ -274,7 +277,7 @@ class _Model:
     def _priority(self, index: int) -> int:
         return self.board.problem.cloud.servers[self.groups[index].members[0]].priority
 
-    def solved(self, *, seconds: float, seed: int) -> Repacked | None:
+    def solved(self, *, work_s: float, deadline: Deadline, seed: int) -> Repacked | None:
         from ortools.sat.python import cp_model
 
         for (index, host), variable in self.count.items():
@@ -283,12 +286,7 @@ class _Model:
             self.model.add_hint(variable, stays)
         for index, variable in self.left_out.items():
             self.model.add_hint(variable, len(self.groups[index].members))
-        solver = cp_model.CpSolver()
-        solver.parameters.num_workers = 1
-        solver.parameters.random_seed = seed
-        solver.parameters.max_deterministic_time = seconds
-        solver.parameters.max_time_in_seconds = seconds * 2
-        status = solver.solve(self.model)
+        solver, status = cp_sat.run(self.model, work_s=work_s, deadline=deadline, seed=seed)
         if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
             return None
         at: dict[int, int] = {}

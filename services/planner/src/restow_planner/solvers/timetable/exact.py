@@ -7,14 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from restow_planner.deadline import Deadline
+from restow_planner.solvers import cp_sat
 from restow_planner.solvers.timetable.passes import Times
 from restow_planner.solvers.timetable.work import Amounts, Work
 
 if TYPE_CHECKING:
     from ortools.sat.python import cp_model
-
-WALL_FACTOR = 1.5
-"""Deterministic seconds are about real ones; this is when the clock ends it nevertheless."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,12 +115,8 @@ class _Model:
             for (index, way), goes in self.goes.items():
                 self.model.add_hint(goes, int(self.known.way[index] == way))
             self.model.add_hint(self.makespan, self.known.makespan)
-        solver = cp_model.CpSolver()
-        solver.parameters.num_workers = 1
-        solver.parameters.random_seed = seed
-        solver.parameters.max_deterministic_time = seconds
-        solver.parameters.max_time_in_seconds = seconds * WALL_FACTOR
-        status = solver.solve(self.model)
+        deadline = Deadline.after(seconds * cp_sat.WALL_FACTOR)
+        solver, status = cp_sat.run(self.model, work_s=seconds, deadline=deadline, seed=seed)
         if status == cp_model.INFEASIBLE:
             assert self.known is None, "a timetable that exists is no longer possible"
             return Exact(None, self.bound, impossible=True)
