@@ -60,8 +60,8 @@ demo: install ## the whole loop on a small simulated cloud: a hot host, a crash,
 simulate: install ## seeded days of trouble on the simulated cloud; DAYS=20
 	$(BIN)/restow simulate days --count $(DAYS) --jobs $(WORKERS)
 
-bench: install ## how good and how fast the planner is; FAMILY=vmr2l BENCH=folder OUT=folder LIMIT=10
-	$(BIN)/python tests/bench/run.py $(FAMILY:%=--family %) $(BENCH:%=--bench %) $(OUT:%=--out %) $(LIMIT:%=--limit %)
+bench: install ## how good and how fast the planner is; FAMILY=vmr2l BENCH=folder OUT=folder LIMIT=10 CHART=file.svg
+	$(BIN)/python tests/bench/run.py $(FAMILY:%=--family %) $(BENCH:%=--bench %) $(OUT:%=--out %) $(LIMIT:%=--limit %) $(CHART:%=--chart %)
 	$(if $(FAMILY),,$(BIN)/python tests/bench/reaction.py)
 
 constraints: install ## pin anew after a change of dependencies; UPGRADE=--upgrade takes the newest

@@ -26,6 +26,7 @@ class Question:
     """A snapshot and a request, answered by `restow solve` and judged by `restow check`.
 
     `beside`: what is written next to the answer for those who judge it again, by its suffix.
+    `line`: the line of the chart that it is a point of, and how many hosts it has.
     """
 
     name: str  # its path within the family
@@ -35,6 +36,7 @@ class Question:
     published: str = "-"
     suffix: str = ".json"
     beside: Mapping[str, bytes] = field(default_factory=dict)
+    line: tuple[str, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from rich.table import Table
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from bench.cases import Answer, Question, Task
+from bench.chart import draw
 from bench.families import FAMILIES
 
 RESULTS = "results.jsonl"
@@ -99,6 +100,7 @@ def main() -> int:
     parser.add_argument("--family", choices=sorted(FAMILIES), action="append")
     parser.add_argument("--limit", type=float, default=10.0, help="seconds an instance")
     parser.add_argument("--out", type=Path, help="write every answer, and results.jsonl, to this folder")
+    parser.add_argument("--chart", type=Path, help="draw how cost grows with the size of the cloud, as SVG")
     parser.add_argument("--one", nargs=5, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
@@ -116,7 +118,7 @@ def main() -> int:
     if options.out:
         options.out.mkdir(parents=True, exist_ok=True)
         (options.out / RESULTS).unlink(missing_ok=True)
-    refused = 0
+    refused, points = 0, []
     with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("solving", total=None)
         for family in options.family or FAMILIES:
@@ -127,9 +129,14 @@ def main() -> int:
                 refused += row.checked.startswith("REFUSED")
                 if options.out:
                     _write(options.out, row)
+                if isinstance(instance, Question) and instance.line is not None:
+                    points.append((*instance.line, row.cpu_seconds, row.peak_mib))
                 table.add_row(*_cells(row))
                 progress.advance(task)
     console.print(table)
+    if options.chart and points:
+        draw(points, options.chart)
+        console.print(f"drawn: {options.chart}")
     return 1 if refused else 0
 
 
