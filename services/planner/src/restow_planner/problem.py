@@ -22,6 +22,9 @@ COLD_FACTOR = 4.0
 DIRTY_FULL_MIB_S = 200.0
 """A server that dirties this much memory a second costs twice its memory to move."""
 
+MOVE_MIB = 32_768.0
+"""What a move costs however small the server: who is moved is disturbed, so few large moves beat many small ones."""
+
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
@@ -140,9 +143,9 @@ class Problem:
 
     @cached_property
     def cost(self) -> Floats:
-        """(S,) price of moving each server, in MiB: its memory, more if it dirties much or must be stopped."""
+        """(S,) price of moving each server, in MiB: MOVE_MIB and memory, more if dirtied fast or to be stopped."""
         dirty = np.array([one.dirty_mib_s or 0.0 for one in self.cloud.servers], dtype=float)
-        base = np.maximum(self.memory, 1) * (1.0 + np.minimum(dirty / DIRTY_FULL_MIB_S, 1.0))
+        base = MOVE_MIB + self.memory * (1.0 + np.minimum(dirty / DIRTY_FULL_MIB_S, 1.0))
         return np.where(self.cold, base * COLD_FACTOR, base)
 
     @cached_property

@@ -23,8 +23,6 @@ RELIEF = 0.8
 """A host above the threshold is relieved to this part of it."""
 GAIN_MIN = 0.005
 """A move that lowers the share of its host by less does not pay for itself."""
-MOVE_BASE_MIB = 8_192.0
-"""What any move costs, however small the server: so that few large moves beat many small ones."""
 SWAP_HOSTS = 16
 CHAINS_TRIED = 5
 ROUNDS_MAX = 10_000
@@ -139,7 +137,7 @@ class _Evening:
             gain = min(float(by.part[server]), excess) / by.room[host]
             if gain < GAIN_MIN or not self.work.movable(server):
                 continue
-            value = gain / (MOVE_BASE_MIB + float(self.work.problem.cost[server]))
+            value = gain / float(self.work.problem.cost[server])
             if best is not None and value <= best[0]:
                 continue
             mask = board.fits(server)
@@ -179,7 +177,7 @@ class _Evening:
                     gain = min(given, load[host] - limit * by.room[host]) / by.room[host]
                     if gain < GAIN_MIN or (load[other] + given) / by.room[other] > max(limit, share[other]) + 1e-9:
                         continue
-                    price = float(work.problem.cost[mine] + work.problem.cost[theirs]) + 2 * MOVE_BASE_MIB
+                    price = float(work.problem.cost[mine] + work.problem.cost[theirs])
                     if best is not None and gain / price <= best[0]:
                         continue
                     if work.movable(mine) and work.movable(theirs) and self._exchangeable(mine, theirs):

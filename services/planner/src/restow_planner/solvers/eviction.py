@@ -24,7 +24,7 @@ class Eviction:
     sets: tuple[tuple[int, ...], ...]
 
 
-def evictions(demand: Ints, need: Ints, cost: Floats, size: Floats) -> Eviction | None:
+def evictions(demand: Ints, need: Ints, cost: Floats, size: Floats, *, nodes_max: int = NODES_MAX) -> Eviction | None:
     """The sets of fewest servers that free `need` (R,) by leaving; `demand` (N, R), `cost` and `size` (N,).
 
     Among equally dear sets the smaller come first, as they find a place more easily. None: all N free too little.
@@ -36,7 +36,7 @@ def evictions(demand: Ints, need: Ints, cost: Floats, size: Floats) -> Eviction 
     fewest = 1 + int((largest < need).sum(axis=0).max()) if need.any() else 0
     order = np.lexsort((np.arange(len(cost)), size, cost))
     for count in range(fewest, len(cost) + 1):
-        search = _Search(demand[order], need, count)
+        search = _Search(demand[order], need, count, nodes_max)
         search.run()
         if search.found or search.cut_short:
             sets = [tuple(sorted(int(order[one]) for one in found)) for found in search.found]
@@ -60,11 +60,12 @@ def _greedy(demand: Ints, need: Ints) -> tuple[int, ...]:
 class _Search:
     """All sets of `count` rows, in the order given, as far as the limits allow."""
 
-    def __init__(self, demand: Ints, need: Ints, count: int) -> None:
+    def __init__(self, demand: Ints, need: Ints, count: int, nodes_max: int) -> None:
         self.found: list[tuple[int, ...]] = []
         self.cut_short = False
         self._rows: Sequence[tuple[int, ...]] = [tuple(row) for row in demand.tolist()]
-        self._need, self._count, self._nodes = tuple(need.tolist()), count, 0
+        self._need, self._count = tuple(need.tolist()), count
+        self._nodes, self._nodes_max = 0, nodes_max
         self._most = self._largest_sums(demand)
 
     def _largest_sums(self, demand: Ints) -> list[list[tuple[int, ...]]]:
@@ -90,7 +91,7 @@ class _Search:
             if any(a < b for a, b in zip(most, left, strict=True)):
                 return  # and the rows after it free less
             self._nodes += 1
-            if self._nodes > NODES_MAX:
+            if self._nodes > self._nodes_max:
                 self.cut_short = True
                 return
             self._extend((*chosen, one), one + 1, tuple(a - b for a, b in zip(left, self._rows[one], strict=True)))

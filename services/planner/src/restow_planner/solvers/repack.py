@@ -257,7 +257,8 @@ class _Model:
                     price += COST_STEPS  # who arrives has to wait for those who leave: it may end in a circle
                 moved.append(variable)
                 total.append(price * variable)
-        worst += sum(len(group.members) for group in self.groups) * steps
+        dearest_move = steps + COST_STEPS * bool(self.mend)
+        worst += sum(len(group.members) for group in self.groups) * dearest_move
         if moves_max is not None:
             outside = sum(one not in self.free for one in self.board.moved)
             self.model.add(sum(moved) <= moves_max - outside)

@@ -14,6 +14,7 @@ import numpy as np
 
 from restow_planner.problem import Bools, Ints
 from restow_planner.solvers.board import NOWHERE, Board
+from restow_planner.solvers.eviction import evictions
 
 DEPTH_MAX = 3
 HOSTS_TRIED = (24, 8, 4)
@@ -22,6 +23,9 @@ SETS_TRIED = (8, 3, 2)
 """How many sets of servers to push out are really tried, by depth."""
 NODES_MAX = 400
 """Calls of the search for one server."""
+EVICTION_NODES = 200
+"""Nodes of the search for the fewest that must leave a host."""
+SETS_OF_FEWEST = 2
 PAIRS_MAX = 10
 """Servers of a host from which pairs are formed."""
 UNFIT_PENALTY = 2.0
@@ -161,6 +165,15 @@ class Room:
         ]
         candidates.sort(key=lambda one: (problem.cost[one], one))
         sets: dict[tuple[int, ...], None] = {}  # in the order found, each once
+        fewest = evictions(
+            problem.demand[candidates],
+            need,
+            problem.cost[candidates],
+            problem.size[candidates],
+            nodes_max=EVICTION_NODES,
+        )
+        for places in fewest.sets[:SETS_OF_FEWEST] if fewest is not None else ():
+            sets[tuple(sorted(candidates[place] for place in places))] = None
         enough = [one for one in candidates if (problem.demand[one] >= need).all()]
         for one in enough[:2]:
             sets[one,] = None
