@@ -83,6 +83,19 @@ def test_room_in_pieces_that_no_server_can_use_does_not_count() -> None:
     assert reached(case).outcome is Outcome.IMPOSSIBLE
 
 
+def test_who_needs_another_to_go_first_who_needs_it_too_is_immovable() -> None:
+    """120 MiB are free in all, and each of 60 MiB could move if one of the others had; the small one helps nobody."""
+    case = Tight((60, 60, 60, 10), (100, 100, 100), start=(0, 1, 2, 0), goal=(1, 2, 0, 1))
+    grid = a_grid(case)
+    assert {grid.servers[index] for index in grid.immovable()} == {"s0", "s1", "s2"}
+    assert reached(case).outcome is Outcome.IMPOSSIBLE
+
+
+def test_a_host_that_is_overfull_gives_room_only_when_it_is_no_longer() -> None:
+    case = Tight((60, 60), (100, 100, 100), start=(0, 0), goal=(0, 1))
+    assert a_grid(case).immovable() == set()
+
+
 def test_a_deadlock_that_nobody_can_make_way_for_is_seen_at_once() -> None:
     case = Tight((300, 300), (400, 400), start=(0, 1), goal=(1, 0))
     grid = a_grid(case)

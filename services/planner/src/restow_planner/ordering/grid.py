@@ -124,36 +124,52 @@ class Grid:
     def immovable(self) -> set[int]:
         """Servers that no order can ever move, if nobody but these servers moves: their start is their end.
 
-        What is free in all hosts together stays the same, and a move needs as much of it on one host as the server
-        takes. Of each host only whole multiples of what all demands have in common count: the rest is never used.
+        Who can be the first to move joins those that move; then who could be next, were these packed as well as can
+        be; until nobody joins. The rest has no first one to move. Of each host only whole multiples of what the demands
+        of those that move have in common are room for them.
         """
-        open_hosts = {host for opened in self.open for host in opened}
-        moving = set(range(len(self.servers)))
+        moving: set[int] = set()
+        # What each host has beside those that stay; one that is overfull may stay as full as it is.
+        holes = [[max(0, free) for free in row] for row in self.spare]
         while True:
-            stuck = set()
-            most: list[int] = []
-            rooms = [row.copy() for row in self.spare]
-            for axis in range(len(self.amounts[0]) if self.amounts else 0):
-                common = gcd(*(self.amounts[index][axis] for index in moving))
-                rows = (self.spare[host][axis] for host in open_hosts)
-                most.append(sum(max(0, free) // common * common for free in rows) if common else 0)
-            for index in moving:
-                for axis, amount in enumerate(self.amounts[index]):
-                    rooms[self.origin[index]][axis] += amount
+            usable = {host for index in moving for host in (*self.open[index], self.origin[index])}
+            packed = [self._packed(axis, moving, usable, holes) for axis in range(len(holes[0]))]
             known: dict[tuple[int, int], bool] = {}
-            for index in moving:
-                key = (self.kind[index], self.origin[index])
-                if key not in known:
-                    wanted = [(axis, amount) for axis, amount in enumerate(self.amounts[index]) if amount]
-                    known[key] = all(amount <= most[axis] for axis, amount in wanted) and any(
-                        host != self.origin[index] and all(amount <= rooms[host][axis] for axis, amount in wanted)
-                        for host in self.open[index]
-                    )
-                if not known[key]:
-                    stuck.add(index)
-            if not stuck:
+            joining = set()
+            for index in range(len(self.servers)):
+                if index not in moving:
+                    key = (self.kind[index], self.origin[index])
+                    if key not in known:
+                        known[key] = any(
+                            host != self.origin[index]
+                            and self._could_come(index, holes[host], packed, shared=host in usable)
+                            for host in self.open[index]
+                        )
+                    if known[key]:
+                        joining.add(index)
+            if not joining:
                 return set(range(len(self.servers))) - moving
-            moving -= stuck
+            moving |= joining
+            for index in joining:
+                for axis, amount in enumerate(self.amounts[index]):
+                    holes[self.origin[index]][axis] += amount
+
+    def _packed(self, axis: int, moving: set[int], usable: set[int], holes: Sequence[Sequence[int]]) -> tuple[int, int]:
+        """What the demands of those that move have in common, and what is left in all hosts when they are packed."""
+        common = gcd(*(self.amounts[index][axis] for index in moving)) or 1
+        room = sum(holes[host][axis] // common * common for host in usable)
+        return common, room - sum(self.amounts[index][axis] for index in moving)
+
+    def _could_come(self, index: int, holes: Sequence[int], packed: Sequence[tuple[int, int]], *, shared: bool) -> bool:
+        """Whether a host with these holes had room for the server if all that move were packed as well as can be.
+
+        `shared`: some of those that move may stand there too.
+        """
+        for amount, hole, (common, left) in zip(self.amounts[index], holes, packed, strict=True):
+            taken = hole // common * common - (hole - amount) // common * common
+            if amount and (hole < amount or (shared and taken > left)):
+                return False
+        return True
 
     # --- what may happen -------------------------------------------------------------------------
 

@@ -33,6 +33,7 @@ WEIGHT_WITH_ANSWER = 2.0  # heavier searches are for finding any answer
 CLIMB_WEIGHT = 4.0
 CLIMB_NODES = 500
 CLIMB_NODES_MAX = 40_000  # other goals can ask for another placement instead
+CRAMMED = "however those that can move are packed, no other host has room for it"
 WALKED_HOPS_MAX = 400_000  # hops walked again in search of needless parkings
 
 
@@ -142,7 +143,7 @@ def _moves(
     if whole and (fast := grid.immovable()):
         never = tuple(one for one in (grid.servers[index] for index in fast) if one in moves)
         if never:
-            return Impossible(tuple(sorted(never)), "what is free in all hosts together is too little for it to move")
+            return Impossible(tuple(sorted(never)), CRAMMED)
         grid = Grid(state, moves, [one for index, one in enumerate(grid.servers) if index not in fast], near)
     nodes = int(max(0.05, seconds) * NODES_PER_SECOND / (len(grid.servers) + NODE_SERVERS))
 

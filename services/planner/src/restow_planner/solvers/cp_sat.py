@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from ortools.sat.python import cp_model
 
 WALL_FACTOR = 3.0
+MEMORY_MIB_MAX = 2_048
+"""The process may hold so much when CP-SAT gives up: a plan without its help is better than a killed planner."""
 
 
 def run(
@@ -25,6 +27,7 @@ def run(
     solver.parameters.random_seed = seed
     solver.parameters.max_deterministic_time = work_s
     solver.parameters.max_time_in_seconds = wall_s
+    solver.parameters.max_memory_in_mb = MEMORY_MIB_MAX
     status = solver.solve(model)
     if status in (cp_model.FEASIBLE, cp_model.UNKNOWN) and solver.wall_time >= wall_s:
         deadline.tear()
