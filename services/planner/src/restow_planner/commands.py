@@ -213,6 +213,8 @@ def _write(name: str, text: str) -> None:
 
 
 def _summary(plan: "Plan") -> str:
+    from restow_planner.deadline import was_cut
+
     numbers: dict[str, Any] = plan.metadata
     parts = [f"{plan.outcome.value}: {plan.why}" if plan.why else plan.outcome.value]
     if plan.steps:
@@ -221,7 +223,7 @@ def _summary(plan: "Plan") -> str:
             f"{plan.moved_mib} MiB, longest chain {numbers.get('longest_chain', 0)}, "
             f"{plan.makespan_s:.0f} s (one by one {numbers.get('serial_s', 0):.0f} s)"
         )
-    if "clock" in numbers:
+    if was_cut(numbers.get("clock")):
         parts.append("cut by the time limit")
     if plan.gap is not None:
         parts.append(f"gap {plan.gap:.2%}")

@@ -71,6 +71,11 @@ class Clock:
         return times
 
 
+def was_cut(kept: Mapping[str, Any] | None) -> bool:
+    """Whether, by what a plan keeps of its clock, a search ended because its time or its memory was over."""
+    return bool(kept and (kept.get("over") or kept.get("torn")))
+
+
 @dataclass(frozen=True, slots=True)
 class Deadline:
     """The end of a piece of work. `closing`: seconds that must be left after it, as they are known at that moment."""

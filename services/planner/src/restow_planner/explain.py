@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from restow.messages.plan import Plan, Step
+from restow_planner.deadline import was_cut
 
 LINES_MAX = 2_000
 TABLE_ROWS_MAX = 500
@@ -113,7 +114,7 @@ def as_tables(plan: Plan) -> None:
     console.print(f"moved {plan.moved_mib} MiB in {plan.makespan_s:g} s; gap {gap}")
     numbers = {key: value for key, value in plan.metadata.items() if key != "clock"}
     console.print(", ".join(f"{key.replace('_', ' ')} {value}" for key, value in numbers.items()))
-    if "clock" in plan.metadata:
+    if was_cut(plan.metadata.get("clock")):
         console.print("the time limit cut the search: with more time there may be a better plan")
     if plan.emptied_hosts:
         console.print("emptied: " + ", ".join(plan.emptied_hosts))

@@ -28,6 +28,7 @@ DECIDE_SHARE = 0.6  # of the time that is left; the rest is for ordering and jud
 REACH_SHARE = 0.1  # the same where there is nothing to decide
 CLOSING_SHARE = 0.8  # of the time that closing takes, what comes after a sequence of moves is found
 STAYS_MAX = 200
+OUT_OF_MEMORY = "memory ran out before there was an answer: give the planner more, or ask for fewer hosts at a time"
 
 
 def plan_for(
@@ -46,9 +47,21 @@ def plan_for(
     """
     seconds = request.limits.time_limit_s if seconds is None else min(seconds, request.limits.time_limit_s)
     deadline = Deadline.after(seconds, clock)
-    unreachable: frozenset[tuple[ServerId, HostName]] = frozenset()
     primitives = hard_primitives(cloud)
     draft = _Draft(cloud, request, plan_id, engine, deadline)
+    try:
+        return _planned(draft, request, primitives, deadline, seconds=seconds)
+    except MemoryError:
+        deadline.tear()
+        return draft.without_steps(Decision(Outcome.UNDECIDED), Outcome.UNDECIDED, OUT_OF_MEMORY)
+
+
+def _planned(
+    draft: "_Draft", request: AnyRequest, primitives: Sequence[Primitive], deadline: Deadline, *, seconds: float
+) -> Plan:
+    """Decide and order, with other placements where one cannot be ordered."""
+    cloud = draft.cloud
+    unreachable: frozenset[tuple[ServerId, HostName]] = frozenset()
     failed: tuple[Decision, Impossible | Undecided] | None = None
     for attempt in range(DECISIONS_MAX):
         share = seconds * (REACH_SHARE if isinstance(request, ReachRequest) else DECIDE_SHARE) / 2**attempt

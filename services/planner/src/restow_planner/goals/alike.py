@@ -47,7 +47,11 @@ def shuffle(work: Work, shape: Ints, wanted: int) -> Shuffle | None:
     classes = _Classes(work, here, free)
     if not 0 < len(classes.members) <= CLASSES_MAX:
         return None
-    found = _rearranged(work, classes.stock(shape), wanted, TIME_SHARE)
+    try:
+        found = _rearranged(work, classes.stock(shape), wanted, TIME_SHARE)
+    except MemoryError:  # the other ways to make slots need little
+        work.deadline.tear()
+        return None
     bound: int | None = found.bound
     if problem.ambiguous or board.leaving:  # those that leave may go once more
         bound = None

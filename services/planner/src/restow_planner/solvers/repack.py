@@ -63,8 +63,12 @@ def repack(
     groups = _grouped(board, frozenset(hosts), must, free)
     if sum(len(group.targets) for group in groups) > VARIABLES_MAX or work_s <= 0:
         return None
-    model = _Model(board, tuple(hosts), groups, moves_max=moves_max, vacate=vacate, mend=mend or {})
-    return model.solved(work_s=work_s, deadline=deadline, seed=seed)
+    try:
+        model = _Model(board, tuple(hosts), groups, moves_max=moves_max, vacate=vacate, mend=mend or {})
+        return model.solved(work_s=work_s, deadline=deadline, seed=seed)
+    except MemoryError:  # what is there without this help is an answer too
+        deadline.tear()
+        return None
 
 
 def _grouped(board: Board, hosts: frozenset[int], must: Sequence[int], free: Iterable[int]) -> list[_Group]:
