@@ -21,8 +21,8 @@ _STYLE = (
 
 
 def to_json(plan: Plan) -> dict[str, Any]:
-    """`nodes` (steps with their times and wave) and `edges` (`from` ends before `to` starts, `because`)."""
-    waves = wave_of(plan)
+    """`nodes` (steps with their times, wave and part) and `edges` (`from` ends before `to` starts, `because`)."""
+    waves, parts = wave_of(plan), part_of(plan)
     return {
         "plan": plan.id,
         "outcome": plan.outcome.value,
@@ -33,6 +33,7 @@ def to_json(plan: Plan) -> dict[str, Any]:
                 "id": step.id, "action": step.action.value, "server": step.server, "host": step.host,
                 "from": step.source, "to": step.target, "purpose": step.purpose.value, "why": step.why,
                 "start_s": step.start_s, "end_s": step.end_s, "moved_mib": step.moved_mib, "wave": waves[step.id],
+                "part": parts[step.id],
             }
             for step in plan.steps
         ],
@@ -42,6 +43,30 @@ def to_json(plan: Plan) -> dict[str, Any]:
             for edge in step.waits_for
         ],
     }  # fmt: skip
+
+
+def gap_in_words(plan: Plan) -> str:
+    """How far the plan may be from the best one."""
+    if plan.gap is None:
+        return "how far from the best it is, is not known"
+    return "proven: no plan is better" if plan.gap <= 0 else f"the best possible is at most {plan.gap:.1%} better"
+
+
+def part_of(plan: Plan) -> dict[str, int]:
+    """The independent part that each step belongs to, from 1: no step waits, however indirectly, for another part's."""
+    leader = {step.id: step.id for step in plan.steps}
+
+    def led_by(step: str) -> str:
+        while leader[step] != step:
+            leader[step] = step = leader[leader[step]]
+        return step
+
+    for step in plan.steps:
+        for edge in step.waits_for:
+            if edge.step in leader:
+                leader[led_by(step.id)] = led_by(edge.step)
+    numbers: dict[str, int] = {}
+    return {step.id: numbers.setdefault(led_by(step.id), len(numbers) + 1) for step in plan.steps}
 
 
 def wave_of(plan: Plan) -> dict[str, int]:

@@ -14,7 +14,8 @@ from restow.cloud.snapshot import dump_cloud
 from restow.commands.main import run
 from restow.messages.plan import Plan
 from restow.messages.request import parse_request
-from restow.render import to_dot, to_json, to_svg, wave_of
+from restow.render import gap_in_words, part_of, to_dot, to_json, to_svg, wave_of
+from restow_planner.explain import explain
 from restow_planner.plan import plan_for
 from support.builders import a_cloud, a_host, a_server
 
@@ -174,6 +175,32 @@ def test_odd_names_are_shown_as_they_are(tmp_path: Path, capsys: pytest.CaptureF
     file.write_text(json.dumps(odd_plan().dump()))
     assert run(["show", str(file)]) == 0
     assert "[bold" in capsys.readouterr().out
+
+
+def test_parts_of_a_plan_that_need_not_wait_for_each_other_are_told() -> None:
+    hosts = [a_host(f"h{number}") for number in range(5)]
+    cloud = a_cloud(
+        hosts, [a_server("a", on="h0"), a_server("b", on="h0"), a_server("c", on="h1"), a_server("d", on="h2")]
+    )
+    request = {"goal": "reach", "targets": {"c": "h3", "d": "h4"}}
+    apart = plan_for(cloud, parse_request(request), plan_id="p")
+    assert sorted(part_of(apart).values()) == [1, 2]
+    assert apart.metadata["independent_parts"] == 2
+    assert "part 1 of 2, alone: it waits for no other part" in (explain(apart, apart.steps[0].id) or [""])[0]
+    joined = plan_for(cloud, parse_request({"goal": "evacuate", "hosts": ["h0"]}), plan_id="p")
+    assert set(part_of(joined).values()) == {1}, "both moves wait until h0 is disabled"
+    assert {node["part"] for node in to_json(joined)["nodes"]} == {1}
+    assert "part" not in (explain(joined, "s1") or [""])[0]
+
+
+def test_the_gap_is_told_in_words() -> None:
+    plan = plan_for(swap(), parse_request(SWAP), plan_id="p")
+    told = [gap_in_words(plan.model_copy(update={"gap": gap})) for gap in (None, 0.0, 0.125)]
+    assert told == [
+        "how far from the best it is, is not known",
+        "proven: no plan is better",
+        "the best possible is at most 12.5% better",
+    ]
 
 
 def test_waves_are_the_longest_chains_before_each_step() -> None:

@@ -213,6 +213,7 @@ def _write(name: str, text: str) -> None:
 
 
 def _summary(plan: "Plan") -> str:
+    from restow.render import gap_in_words
     from restow_planner.deadline import was_cut
 
     numbers: dict[str, Any] = plan.metadata
@@ -225,8 +226,8 @@ def _summary(plan: "Plan") -> str:
         )
     if was_cut(numbers.get("clock")):
         parts.append("cut by the time limit")
-    if plan.gap is not None:
-        parts.append(f"gap {plan.gap:.2%}")
+    if plan.steps:
+        parts.append(gap_in_words(plan))
     if plan.blockers:
         parts.append(f"{len(plan.blockers)} blockers")
     if plan.solve_s:

@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from restow.messages.plan import Plan, Step
+from restow.render import gap_in_words, part_of
 from restow_planner.deadline import was_cut
 
 LINES_MAX = 2_000
@@ -27,14 +28,23 @@ def explain(plan: Plan, subject: str, *, reverse: bool = False) -> list[str] | N
     if subject in plan.stays:
         lines.append(f"{subject} stays: {plan.stays[subject]}")
     told: set[str] = set()
-    after = _after(plan)
+    after, parts = _after(plan), part_of(plan)
     for step in steps:
-        lines.append(_sentence(step))
+        lines.append(_sentence(step) + _in_part(step, parts))
         told.add(step.id)
         tree = _tree(step, by_id, after, told=told, depth=1, reverse=reverse)
         found = [line for _, line in zip(range(LINES_MAX), tree, strict=False)]
         lines += found or ["  nothing waits for it" if reverse else "  it waits for nothing"]
     return lines or None
+
+
+def _in_part(step: Step, parts: dict[str, int]) -> str:
+    mine = parts[step.id]
+    if max(parts.values()) == 1:
+        return ""
+    others = sum(part == mine for part in parts.values()) - 1
+    beside = f"with {others} other step{'s' if others != 1 else ''}" if others else "alone"
+    return f"; part {mine} of {max(parts.values())}, {beside}: it waits for no other part"
 
 
 def _after(plan: Plan) -> dict[str, list[tuple[Step, str]]]:
@@ -110,8 +120,7 @@ def as_tables(plan: Plan) -> None:
         for key in dict.fromkeys([*plan.before, *plan.after]):
             table.add_row(key, _number(plan.before.get(key)), _number(plan.after.get(key)))
         console.print(table)
-    gap = "-" if plan.gap is None else f"{plan.gap:.2%}"
-    console.print(f"moved {plan.moved_mib} MiB in {plan.makespan_s:g} s; gap {gap}")
+    console.print(f"moved {plan.moved_mib} MiB in {plan.makespan_s:g} s; {gap_in_words(plan)}")
     numbers = {key: value for key, value in plan.metadata.items() if key != "clock"}
     console.print(", ".join(f"{key.replace('_', ' ')} {value}" for key, value in numbers.items()))
     if was_cut(plan.metadata.get("clock")):
@@ -124,15 +133,18 @@ def as_tables(plan: Plan) -> None:
 def _steps(plan: Plan) -> Table:
     table = Table()
     table.add_column("step", no_wrap=True)
+    table.add_column("part", no_wrap=True, justify="right")
     table.add_column("does", overflow="fold", ratio=3)
     table.add_column("waits for", overflow="fold", ratio=2)
     table.add_column("seconds", no_wrap=True, justify="right")
     table.add_column("MiB", no_wrap=True, justify="right")
+    parts = part_of(plan)
     for step in plan.steps[:TABLE_ROWS_MAX]:
         purpose = "" if step.purpose.value == "required" else f" ({step.purpose.value})"
         waits = ", ".join(edge.step for edge in step.waits_for) or "-"
         seconds = f"{step.start_s:.1f}-{step.end_s:.1f}"
-        table.add_row(step.id, f"{step.action.value} {_what(step)}{purpose}", waits, seconds, str(step.moved_mib))
+        does = f"{step.action.value} {_what(step)}{purpose}"
+        table.add_row(step.id, str(parts[step.id]), does, waits, seconds, str(step.moved_mib))
     return table
 
 

@@ -13,7 +13,7 @@ from restow.database.documents import digest_of
 from restow.ids import HostName, ServerId
 from restow.messages.plan import HOST_ACTIONS, MOVES, Action, Blocker, Outcome, Plan, Purpose, Step
 from restow.messages.request import AnyRequest, ReachRequest
-from restow.render import wave_of
+from restow.render import part_of, wave_of
 from restow_planner.deadline import Clock, Deadline, closing_s
 from restow_planner.decision import Decision, decide
 from restow_planner.ordering import Impossible, Ordered, Undecided, order
@@ -231,6 +231,7 @@ class _Draft:
         return {
             "moves": len(moves),
             "parkings": sum(1 for step in moves if step.purpose is Purpose.PARKING),
+            "independent_parts": max(part_of(plan).values(), default=0),
             "longest_chain": max(waves.values(), default=-1) + 1,
             "serial_s": round(sum(step.end_s - step.start_s for step in plan.steps), 3),
             "hosts_touched": len(

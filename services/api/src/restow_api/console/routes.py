@@ -11,6 +11,7 @@ from restow.cloud.port import FAULTS
 from restow.errors import BadInputError, NotFoundError, RestowError
 from restow.messages.request import parse_request
 from restow.policy import parse_policy
+from restow.render import gap_in_words, to_svg
 from restow_api import keys, reading
 from restow_api.access import (
     SESSION_COOKIE,
@@ -196,7 +197,8 @@ async def plan(request: Request, front: Door, id: Name) -> Response:
     told = [entry for entry in story if not entry[1].type.startswith("restow.step")]  # steps have their own table
     return _shown(
         request, "plan.html", plan=plan_read(view, await reading.plan_document(front.database, view)),
-        steps=steps[:1000], events=[cloud_event(event) for _, event in told],
+        gap=None if made is None else gap_in_words(made), steps=steps[:1000],
+        events=[cloud_event(event) for _, event in told],
     )  # fmt: skip
 
 
@@ -206,8 +208,6 @@ async def graph(front: Door, id: Name) -> Response:
     made = await reading.made_plan(front.database, await reading.plan_view(front.database, id))
     if made is None:
         raise ProblemError(409, f"plan {id} has no document yet")
-    from restow.render import to_svg  # drawing is loaded when somebody looks
-
     # the picture brings its own style along; it is shown as an image, where no script can run
     headers = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'"}
     return Response(to_svg(made), media_type="image/svg+xml", headers=headers)
