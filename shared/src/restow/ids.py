@@ -1,5 +1,6 @@
 """Ids: types that keep them apart, and ids that derive from their cause so that twice is once; pure."""
 
+import hashlib
 from typing import NewType
 from uuid import UUID, uuid5
 
@@ -8,6 +9,11 @@ ServerId = NewType("ServerId", str)
 DomainName = NewType("DomainName", str)
 
 _NAMESPACE = UUID("5d0a7e1c-5b0e-5d7e-9a3f-7c1f2e4b6a90")
+
+
+def digest_of(body: bytes) -> str:
+    """The name of a document: "sha256:" and 64 hex digits."""
+    return "sha256:" + hashlib.sha256(body).hexdigest()
 
 
 def id_of_effect(cause: str, effect: str) -> str:

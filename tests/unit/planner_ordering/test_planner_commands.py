@@ -2,6 +2,7 @@
 
 import io
 import json
+import subprocess
 import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
@@ -206,3 +207,16 @@ def test_the_gap_is_told_in_words() -> None:
 def test_waves_are_the_longest_chains_before_each_step() -> None:
     plan = plan_for(swap(), parse_request(SWAP), plan_id="p")
     assert sorted(wave_of(plan).values()) == [0, 1, 2]
+
+
+def test_a_plan_made_offline_loads_neither_database_nor_http(tmp_path: Path) -> None:
+    snapshot, request = tmp_path / "cloud.json", tmp_path / "request.json"
+    snapshot.write_bytes(dump_cloud(swap()))
+    request.write_text(json.dumps({"goal": "evacuate", "hosts": ["h1"]}))
+    script = (
+        "import sys; from restow.commands.main import run;"
+        f"assert run(['solve', {str(snapshot)!r}, '--request', {str(request)!r}]) == 0;"
+        "print(sorted({'sqlalchemy', 'httpx2', 'fastapi', 'ortools'} & set(sys.modules)), file=sys.stderr)"
+    )
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert ended.stderr.splitlines()[-1] == "[]"

@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
-import httpx2
 import typer
+
+if TYPE_CHECKING:
+    import httpx2
 
 DONE, FAILED, BAD_INPUT, IMPOSSIBLE, UNDECIDED, NOT_ALLOWED = 0, 1, 2, 3, 4, 5
 DEFAULT_URL = "http://127.0.0.1:8080"
@@ -53,7 +55,9 @@ class Where:
 class Client:
     """Calls the front door; every refusal ends the command with its reason and exit code."""
 
-    def __init__(self, where: Where, *, transport: httpx2.BaseTransport | None = None) -> None:
+    def __init__(self, where: Where, *, transport: "httpx2.BaseTransport | None" = None) -> None:
+        import httpx2
+
         self._where = where
         try:
             self._http = httpx2.Client(
@@ -66,8 +70,10 @@ class Client:
     def close(self) -> None:
         self._http.close()
 
-    def call(self, method: str, path: str, **options: Any) -> httpx2.Response:
+    def call(self, method: str, path: str, **options: Any) -> "httpx2.Response":
         """The answer if it is a good one; else the command ends."""
+        import httpx2
+
         try:
             response = self._http.request(method, path, **options)
         except (httpx2.TransportError, httpx2.InvalidURL, httpx2.UnsupportedProtocol) as error:
@@ -94,6 +100,8 @@ class Client:
 
     def stream(self, path: str, *, last_event_id: str | None = None, **params: Any) -> Iterator[tuple[str, Any]]:
         """Server-sent events as (id, data), until the server ends the stream."""
+        import httpx2
+
         headers = {"Accept": "text/event-stream", **({"Last-Event-ID": last_event_id} if last_event_id else {})}
         timeout = httpx2.Timeout(TIMEOUT_S, read=120.0)
         try:
@@ -115,7 +123,7 @@ class Client:
         stop(f"{self._where.url} does not answer: {error}. Is `restow up` running? (--url, RESTOW_URL)", NOT_ALLOWED)
 
 
-def refused(response: httpx2.Response) -> NoReturn:
+def refused(response: "httpx2.Response") -> NoReturn:
     """End with the reason that the server gave, field by field."""
     try:
         problem = response.json()

@@ -46,8 +46,7 @@ def solve(
     _one_standard_input(SNAPSHOT=snapshot, **{"--request": request, "--changes": changes or ""})
     began = time.perf_counter()
     cloud, _ = _cloud(snapshot, changes)
-    from restow.database.documents import digest_of
-    from restow.ids import id_of_effect
+    from restow.ids import digest_of, id_of_effect
     from restow.messages.request import parse_request
 
     body = _read(request, "--request")
@@ -180,7 +179,7 @@ def _cloud(name: str, changes: str | None) -> "tuple[Cloud, str]":
     """The cloud, as changed, and its digest."""
     from restow.cloud.changes import changed
     from restow.cloud.snapshot import dump_cloud, read_cloud
-    from restow.database.documents import digest_of
+    from restow.ids import digest_of
     from restow.messages.base import parse
     from restow.messages.request import Changes
 

@@ -10,10 +10,10 @@ import structlog
 from restow.cloud.changes import changed
 from restow.cloud.model import Cloud
 from restow.cloud.snapshot import dump_cloud
-from restow.database.documents import Packed, digest_of, pack, put_document
+from restow.database.documents import Packed, pack, put_document
 from restow.database.engine import Transaction
 from restow.errors import BadInputError, NotFoundError, TransientError
-from restow.ids import DomainName
+from restow.ids import DomainName, digest_of
 from restow.log.port import Effect
 from restow.messages.base import Message
 from restow.messages.events import (

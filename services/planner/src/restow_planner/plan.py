@@ -9,8 +9,7 @@ from dataclasses import replace
 from restow import __version__
 from restow.cloud.model import Cloud
 from restow.cloud.snapshot import dump_cloud
-from restow.database.documents import digest_of
-from restow.ids import HostName, ServerId
+from restow.ids import HostName, ServerId, digest_of
 from restow.messages.plan import HOST_ACTIONS, MOVES, Action, Blocker, Outcome, Plan, Purpose, Step
 from restow.messages.request import AnyRequest, ReachRequest
 from restow.render import part_of, wave_of

@@ -1,7 +1,6 @@
 """Snapshots and plans by the digest of their content: what an event is too small to carry."""
 
 import gzip
-import hashlib
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -10,11 +9,7 @@ from sqlalchemy import select
 from restow.database.engine import Database, Transaction
 from restow.database.tables import DocumentRow
 from restow.errors import NotFoundError
-
-
-def digest_of(body: bytes) -> str:
-    """The name of a document: "sha256:" and 64 hex digits."""
-    return "sha256:" + hashlib.sha256(body).hexdigest()
+from restow.ids import digest_of
 
 
 @dataclass(frozen=True, slots=True)

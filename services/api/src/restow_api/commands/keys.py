@@ -2,18 +2,18 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 from urllib.parse import quote
 
 import typer
 
 from restow.clock import SystemClock
-from restow.database.engine import Database
 from restow.errors import BadInputError
-from restow_api import keys
 from restow_api.client import BAD_INPUT, calling, stop
 from restow_api.commands.common import URL, AsJson, Data, Url, moment, show_json, table, where
-from restow_api.present import key_read
+
+if TYPE_CHECKING:
+    from restow.database.engine import Database
 
 T = TypeVar("T")
 
@@ -42,6 +42,8 @@ def create(
     database: DatabaseUrl = None, as_json: AsJson = False, url: Url = URL, data: Data = None,
 ) -> None:  # fmt: skip
     """Make a key. It is the last word printed, and is never shown again."""
+    from restow_api import keys
+
     try:
         keys.checked(name, role)
     except BadInputError as error:
@@ -63,6 +65,9 @@ def list_keys(database: DatabaseUrl = None, as_json: AsJson = False, url: Url = 
         with calling(where(url, data)) as client:
             found = client.all("/v1/keys")
     else:
+        from restow_api import keys
+        from restow_api.present import key_read
+
         found = [key_read(row) for row in _on(database, keys.list_keys)]
     if as_json:
         show_json(found)
@@ -91,18 +96,25 @@ def revoke(
     typer.echo(f"revoked: the key of {name}")
 
 
-async def _made(opened: Database, name: str, role: str) -> dict[str, Any]:
+async def _made(opened: "Database", name: str, role: str) -> dict[str, Any]:
+    from restow_api import keys
+    from restow_api.present import key_read
+
     async with opened.writing() as transaction:
         row, key = await keys.make_key(transaction, SystemClock(), name=name, role=role, by=BY)
     return {**key_read(row), "key": key}
 
 
-async def _revoked(opened: Database, key: str) -> str:
+async def _revoked(opened: "Database", key: str) -> str:
+    from restow_api import keys
+
     async with opened.writing() as transaction:
         return (await keys.revoke_key(transaction, SystemClock(), key=key, by=BY)).name
 
 
-def _on(url: str, work: Callable[[Database], Awaitable[T]]) -> T:
+def _on(url: str, work: Callable[["Database"], Awaitable[T]]) -> T:
+    from restow.database.engine import Database
+
     async def run() -> T:
         opened = Database(url)
         try:
