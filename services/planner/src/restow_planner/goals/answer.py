@@ -48,7 +48,7 @@ def answer(work: Work, verdicts: list[Verdict]) -> Decision:
             why_outcome=words,
             not_modelled=notes,
         )
-    lost, unsure = survival(work, start)
+    lost, unsure = survival(work)
     changes = work.changes()
     place = work.board.at
     changed = set(changes)

@@ -10,7 +10,7 @@ import numpy as np
 
 from restow.cloud.model import Cloud
 from restow_planner.problem import Floats, Problem
-from restow_planner.solvers.board import Board
+from restow_planner.solvers.board import Board, LoadLimit
 
 CLAIM_BEHIND = {"cpu_cores": "vcpu"}
 """The claim that stands in for a load that nobody measures."""
@@ -48,6 +48,22 @@ def measure(problem: Problem, name: str) -> Measure:
     if not known and behind in cloud.resources:
         return _claims(problem, name, behind, f"{name} is measured nowhere: claims of {behind} stand in for it")
     return _measured(problem, name)
+
+
+def real_limits(problem: Problem, share: float) -> tuple[tuple[LoadLimit, ...], tuple[str, ...]]:
+    """For each load that is measured and known in its physical amount: no host above this share; and what was guessed.
+
+    A host whose physical amount nobody knows has no limit.
+    """
+    cloud = problem.cloud
+    measured = {name for host in cloud.hosts for name in host.load} | {
+        name for one in cloud.servers for name in one.load
+    }
+    names = sorted(measured & {name for host in cloud.hosts for name in host.physical})
+    found = [_measured(problem, name) for name in names]
+    rooms = [np.array([host.physical.get(name) or np.inf for host in cloud.hosts], dtype=float) for name in names]
+    limits = tuple(LoadLimit(one.part, room, one.base, share) for one, room in zip(found, rooms, strict=True))
+    return limits, tuple(one.note for one in found if one.note is not None)
 
 
 def _claims(problem: Problem, name: str, resource: str, note: str | None) -> Measure:

@@ -1,9 +1,9 @@
-"""Rebalance: no host is much fuller than the mean, by as few moves as it takes; pure.
+"""Rebalance: no host is much fuller than the mean, and all are about alike, by few moves; pure.
 
 Hosts that carry more of the claims in question than they have come first, whatever the threshold: see `mend`.
-Hosts above the mean by more than the threshold are relieved, the fullest first, until they are well below it again
-(so that noise does not bring them back at once). Each move or swap must lower the fuller host by enough to pay
-for itself and must not make another one the new peak.
+Where a host is above the mean by more than the threshold, the moves that even out most for their price are made, one
+by one, until none pays for itself (so that noise does not bring anybody back at once, and a second plan finds nothing
+to do). Those that stay too full are relieved by swaps, and by moves for which others make room.
 """
 
 from dataclasses import dataclass
@@ -15,17 +15,23 @@ from restow.messages.request import RebalanceRequest
 from restow_planner.goals.loads import Measure, measure
 from restow_planner.goals.mend import mend
 from restow_planner.goals.names import Names
+from restow_planner.goals.survival import Trail, keep
 from restow_planner.goals.work import Verdict, Work
-from restow_planner.problem import Bools, Floats
+from restow_planner.problem import MOVE_MIB, Bools, Floats
 from restow_planner.solvers.board import LoadLimit
+from restow_planner.solvers.evening import Evening, Way
 
 RELIEF = 0.8
 """A host above the threshold is relieved to this part of it."""
 GAIN_MIN = 0.005
 """A move that lowers the share of its host by less does not pay for itself."""
+WORTH = 0.25
+"""A move pays if it takes off the squares as much as a host has that is off the mean by this part of the threshold."""
+WORTH_LEAST = 0.005
+"""Nobody moves for less than a host that is off the mean by this much."""
 SWAP_HOSTS = 16
 CHAINS_TRIED = 5
-ROUNDS_MAX = 10_000
+ROUNDS_MAX = 1_000
 
 
 class Rebalance:
@@ -41,7 +47,7 @@ class Rebalance:
         work.notes += [one.note for one in measures if one.note]
         claims = [one.claim for one in measures if one.claim is not None]
         mended = mend(work, claims, first)
-        verdicts = [_Evening(work, one, request.threshold, first).run() for one in measures]
+        verdicts = [_Evening(work, one, request.threshold, first, Trail(work)).run() for one in measures]
         for one in measures:  # what comes later in the same plan keeps what was reached
             here = work.board.open
             reached = float(one.share(work.board)[here].max()) if here.any() else 1.0
@@ -75,6 +81,7 @@ class _Evening:
     by: Measure
     threshold: float
     first: list[int]
+    trail: Trail
 
     def run(self) -> Verdict:
         work, board = self.work, self.work.board
@@ -87,18 +94,19 @@ class _Evening:
         ceiling = mean + self.threshold
         before = float((load / self.by.room)[part].max())
         limit = mean + RELIEF * self.threshold
-        hot = [host for host in np.flatnonzero(part).tolist() if load[host] / self.by.room[host] > ceiling + 1e-9]
+        hot = self._above(ceiling, part, load)
         if not hot:
             words = f"no host is more than {self.threshold:.0%} above the mean {self.by.name} share of {mean:.0%}"
             return Verdict(Outcome.NOTHING_TO_DO, words, before, mean)
-        hot.sort(key=lambda host: (host not in self.first, -load[host] / self.by.room[host], host))
         moves_before = len(board.moved)
-        for host in hot:
+        self._even_out(part, load, mean, limit)
+        for host in self._above(ceiling, part, load):
             self._relieve(host, limit, load)
-            if work.deadline.over():
-                break
+        cut = keep(work, self.trail)
+        if cut:
+            load = self.by.load(board)
         share = load / self.by.room
-        still = [host for host in hot if share[host] > ceiling + 1e-9]
+        still = self._above(ceiling, part, load)
         after = float(share[part].max())
         for host in still[:20]:
             why = f"{work.host(host)} stays at {share[host]:.0%} {self.by.name}: no further move pays for itself"
@@ -109,11 +117,42 @@ class _Evening:
                 f"{mean:.0%}; the peak goes from {before:.0%} to {after:.0%}"
             )
             return Verdict(Outcome.PLAN, words, after, mean)
+        if cut:
+            return Verdict(Outcome.UNDECIDED, "no move was found after which a failure would cost no more", after, mean)
         if all(self._stuck(host) for host in still):
             return Verdict(
                 Outcome.IMPOSSIBLE, "proven: no server of the hot hosts may stand anywhere else", after, mean
             )
         return Verdict(Outcome.UNDECIDED, "no move or swap was found that pays for itself", after, mean)
+
+    def _above(self, ceiling: float, part: Bools, load: Floats) -> list[int]:
+        """The hosts asked for first, then the fullest."""
+        share = load / self.by.room
+        found = np.flatnonzero(part & (share > ceiling + 1e-9)).tolist()
+        return sorted(found, key=lambda host: (host not in self.first, -share[host], host))
+
+    def _even_out(self, part: Bools, load: Floats, mean: float, limit: float) -> None:
+        """The hosts asked for first, then all; `load` is kept true."""
+        work = self.work
+        evening = Evening(
+            board=work.board, part=self.by.part, room=self.by.room, load=load, mean=mean, limit=limit,
+            price=work.problem.cost / MOVE_MIB, gain_min=GAIN_MIN,
+            least=max(WORTH * self.threshold, WORTH_LEAST) ** 2, movable=work.movable,
+        )  # fmt: skip
+        for sources in (np.array(self.first, dtype=np.int64), np.flatnonzero(part)):
+            evening.run(sources, self._go, work.deadline.over)
+
+    def _go(self, way: Way) -> bool:
+        work = self.work
+        mark = work.board.mark()
+        work.board.put(way.server, way.target)
+        if not work.within_limits():
+            work.board.undo(mark)
+            return False
+        self.trail.note(mark)
+        why = f"evens out {self.by.name} between {work.host(way.source)} and {work.host(way.target)}"
+        work.explain([way.server], why)
+        return True
 
     def _stuck(self, host: int) -> bool:
         board = self.work.board
@@ -125,42 +164,8 @@ class _Evening:
         for _ in range(ROUNDS_MAX):
             if load[host] / self.by.room[host] <= limit + 1e-9 or self.work.deadline.over():
                 return
-            if not (self._move(host, limit, load) or self._swap(host, limit, load) or self._chain(host, limit, load)):
+            if not (self._swap(host, limit, load) or self._chain(host, limit, load)):
                 return
-
-    def _move(self, host: int, limit: float, load: Floats) -> bool:
-        """The one move that relieves most for its price."""
-        board, by = self.work.board, self.by
-        excess = load[host] - limit * by.room[host]
-        best: tuple[float, int, int] | None = None
-        for server in sorted(board.on[host]):
-            gain = min(float(by.part[server]), excess) / by.room[host]
-            if gain < GAIN_MIN or not self.work.movable(server):
-                continue
-            value = gain / float(self.work.problem.cost[server])
-            if best is not None and value <= best[0]:
-                continue
-            mask = board.fits(server)
-            later = (load + by.part[server]) / by.room
-            mask &= later <= max(limit, 0.0) + 1e-9
-            if not mask.any():
-                later = np.where(board.fits(server), later, np.inf)
-                target = int(np.argmin(later))
-                if later[target] >= load[host] / by.room[host] - GAIN_MIN:
-                    continue
-                value /= 10.0  # it becomes hot itself, though less: only where nothing better is
-            else:
-                target = self._coolest(server, mask, load)
-            if best is None or value > best[0]:
-                best = (value, server, target)
-        if best is None:
-            return False
-        return self._do([(best[1], best[2])], load)
-
-    def _coolest(self, server: int, mask: Bools, load: Floats) -> int:
-        price = self.work.board.price(server)
-        score = np.where(mask, load / self.by.room + (0.0 if price is None else price), np.inf)
-        return int(np.argmin(score))
 
     def _swap(self, host: int, limit: float, load: Floats) -> bool:
         """The best exchange with one of the coolest hosts, where no single move helps."""
@@ -200,6 +205,7 @@ class _Evening:
             higher = after > np.maximum(before, limit) + 1e-9
             if not higher.any() and work.within_limits():
                 load[:] = by.load(board)
+                self.trail.note(mark)
                 work.explain(sorted(board.moved - earlier), f"evens out {by.name}, relieving {work.host(host)}")
                 return True
             board.undo(mark)
@@ -229,6 +235,7 @@ class _Evening:
         if not work.within_limits():
             board.undo(mark)
             return False
+        self.trail.note(mark)
         for (server, source), (_, target) in zip(froms, moves, strict=True):
             load[source] -= self.by.part[server]
             load[target] += self.by.part[server]

@@ -1,63 +1,154 @@
-"""Whether the loss of any one host, rack or zone would still leave room for all, after the plan; pure.
+"""Whether the loss of any so many hosts, racks or zones would still leave room for all after the plan; pure.
 
-Judged by packing what would be lost, the largest server first, by best fit: a unit that passes is safe; one
-that fails may be safe all the same, so a plan is told about it and not forbidden.
+Rebalancing and consolidation keep that: of their steps the last ones are taken back until no loss would leave more
+without a host than before. Goals that cannot wait, such as evacuation, may lose it, and the plan says so.
 """
 
-import numpy as np
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 from restow.cloud.model import Survive
-from restow.messages.plan import Blocker
+from restow.messages.plan import Action, Blocker
+from restow_planner.goals.drill import Drill, judged_all
 from restow_planner.goals.work import Work
 from restow_planner.rules.units import unit_of
-from restow_planner.solvers.board import NOWHERE, Board
+from restow_planner.solvers.board import NOWHERE
 
 SHOWN_MAX = 5
+NO_TIME = "there was no time left to judge what a failure would leave without a host"
+Short = Mapping[int, Mapping[str, int]]
+"""Per rule, by its place among the cloud's, MiB without a host per loss."""
 
 
-def survival(work: Work, start: Board) -> tuple[tuple[Blocker, ...], tuple[str, ...]]:
-    """A blocker for each `survive` that the plan would lose, and what could not be judged."""
+@dataclass(frozen=True, slots=True)
+class _Step:
+    mark: int
+    closes: frozenset[int]
+    places: tuple[tuple[int, int], ...]
+
+
+@dataclass(slots=True)
+class Trail:
+    """The steps of a goal, in order, so that they can be taken back and done again."""
+
+    work: Work
+    steps: list[_Step] = field(default_factory=list)
+    done: int = 0
+
+    def note(self, mark: int, closes: frozenset[int] = frozenset()) -> None:
+        """A step was done that began at this mark of the board, and after which these hosts take nothing in."""
+        board = self.work.board
+        self.steps.append(_Step(mark, closes, tuple((one, board.at[one]) for one in board.since(mark))))
+        self.done += 1
+
+    def closed(self) -> frozenset[int]:
+        """The hosts that the steps done so far close."""
+        return frozenset(host for step in self.steps[: self.done] for host in step.closes)
+
+    def go_to(self, count: int) -> None:
+        """Exactly so many steps are done."""
+        board = self.work.board
+        if count < self.done:
+            board.undo(self.steps[count].mark)
+        for index in range(self.done, count):
+            step = self.steps[index]
+            self.steps[index] = _Step(board.mark(), step.closes, step.places)
+            for server, _ in step.places:
+                board.put(server, NOWHERE)
+            for server, host in step.places:
+                board.put(server, host)
+        self.done = count
+
+
+def keep(work: Work, trail: Trail) -> bool:
+    """Take back the last steps that would lose what is to survive; whether there were any.
+
+    Steps that time does not allow to judge are taken back too.
+    """
+    rules = {index: rule for index, rule in _rules(work) if rule.soft is None}
+    everything = len(trail.steps)
+    if not rules or not everything:
+        return False
+    drill = Drill(work)
+    nothing: Short = {index: {} for index in rules}
+    if _lost(work, drill, trail, rules, nothing) is None:
+        return False
+    trail.go_to(0)
+    before = _before(work, drill, rules)
+    kept, lost, why, tried = 0, everything + 1, NO_TIME, everything
+    while before is not None and lost - kept > 1:
+        trail.go_to(tried)
+        found = _lost(work, drill, trail, rules, before)
+        if found is None:
+            kept = tried
+        else:
+            lost, why = tried, found
+        tried = (kept + lost) // 2
+    trail.go_to(kept)
+    if kept < everything:
+        relaxation = "add hosts, or let the cloud survive less"
+        work.blockers.append(Blocker(server=None, rule=f"survive {min(rules)}", why=why, relaxation=relaxation))
+    return kept < everything
+
+
+def _before(work: Work, drill: Drill, rules: Mapping[int, Survive]) -> Short | None:
+    drill.follow(work.board, _disabled(work))
+    found = {index: drill.short(rule) for index, rule in rules.items()}
+    known = {index: one for index, one in found.items() if one is not None}
+    return known if len(known) == len(found) else None
+
+
+def _lost(work: Work, drill: Drill, trail: Trail, rules: Mapping[int, Survive], before: Short) -> str | None:
+    """What would be lost by the steps done so far, or why nobody knows; None: nothing."""
+    drill.follow(work.board, _disabled(work) | trail.closed())
+    for index, rule in rules.items():
+        short = drill.short(rule, allowed=before[index])
+        if short is None:
+            return NO_TIME
+        worse = {name: amount for name, amount in short.items() if amount > before[index].get(name, 0)}
+        for name, amount in sorted(worse.items()):
+            return f"one step more, and the loss of {rule.of} {name} would leave {amount} MiB of servers without a host"
+    return None
+
+
+def survival(work: Work) -> tuple[tuple[Blocker, ...], tuple[str, ...]]:
+    """A blocker for each loss that would leave more without a host than before the plan, and what was not judged."""
     blockers: list[Blocker] = []
     unsure: list[str] = []
-    for index, rule in enumerate(work.problem.cloud.rules):
-        if not isinstance(rule, Survive):
+    for index, rule in _rules(work):
+        if not judged_all(len({unit_of(host, rule.of) for host in work.problem.cloud.hosts}), rule.failures):
+            unsure.append(
+                f"survive {index}: the loss of any {rule.failures} {rule.of}s at once"
+                f" (each was judged together with the {rule.failures - 1} fullest others)"
+            )
+        drill = Drill(work)
+        drill.follow(work.board, _disabled(work))
+        after = drill.short(rule)
+        if after is None:
+            unsure.append(f"survive {index}: time was over before the loss of every {rule.of} was judged")
             continue
-        if rule.failures > 1:
-            unsure.append(f"survive {index}: the loss of {rule.failures} {rule.of}s at once (one was judged)")
-        missing, judged = _missing(work, work.board, rule)
-        if not judged:
-            unsure.append(f"survive {index}: time was over before every {rule.of} was judged")
-        known, _ = _missing(work, start, rule) if missing else ({}, True)
-        lost = {unit: amount for unit, amount in missing.items() if amount > known.get(unit, 0)}
-        for unit, amount in sorted(lost.items())[:SHOWN_MAX]:
-            why = f"after this plan the loss of {rule.of} {unit} would leave {amount} MiB of servers without a host"
+        if not after:
+            continue
+        before = Drill(work).short(rule) or {}
+        lost = {name: amount for name, amount in after.items() if amount > before.get(name, 0)}
+        for name, amount in sorted(lost.items())[:SHOWN_MAX]:
+            why = f"after this plan the loss of {rule.of} {name} would leave {amount} MiB of servers without a host"
             relaxation = f"move less, or add room for {amount} MiB"
             blockers.append(Blocker(server=None, rule=f"survive {index}", why=why, relaxation=relaxation))
     return tuple(blockers), tuple(unsure)
 
 
-def _missing(work: Work, board: Board, rule: Survive) -> tuple[dict[str, int], bool]:
-    """MiB of servers that would find no host, per unit that is lost; and whether all units were judged."""
-    problem = work.problem
-    units: dict[str, list[int]] = {}
-    for index, host in enumerate(problem.cloud.hosts):
-        if board.on[index]:
-            units.setdefault(unit_of(host, rule.of), []).append(index)
-    missing: dict[str, int] = {}
-    for unit, hosts in units.items():
-        if work.deadline.over():
-            return missing, False
-        mark = board.mark()
-        safe = np.ones(len(problem.hosts), dtype=bool)
-        safe[hosts] = False
-        servers = sorted((one for host in hosts for one in board.on[host]), key=lambda one: (-problem.size[one], one))
-        for server in servers:
-            board.put(server, NOWHERE)
-        for server in servers:
-            fits = board.fits(server) & safe
-            if fits.any():
-                board.put(server, board.best(server, fits))
-            else:
-                missing[unit] = missing.get(unit, 0) + int(problem.memory[server])
-        board.undo(mark)
-    return missing, True
+def _rules(work: Work) -> Iterator[tuple[int, Survive]]:
+    for index, rule in enumerate(work.problem.cloud.rules):
+        if isinstance(rule, Survive):
+            yield index, rule
+
+
+def _disabled(work: Work) -> frozenset[int]:
+    """The hosts that the plan takes out of use."""
+    out = {
+        host
+        for action, host in (*work.first, *work.last)
+        if action in (Action.DISABLE_HOST, Action.FENCE, Action.POWER_OFF)
+    }
+    return frozenset(work.problem.host_index[host] for host in out)

@@ -148,6 +148,10 @@ class Board:
         self.limits.append(limit)
         self.loads.append(load)
 
+    def drop_limits(self, count: int) -> None:
+        """Take back the last so many limits."""
+        del self.limits[len(self.limits) - count :], self.loads[len(self.loads) - count :]
+
     def may_stand(self, server: int) -> Bools:
         """(H,) where the server may arrive if there were room and no other server."""
         row = int(self.problem.class_of[server])

@@ -6,6 +6,7 @@ and a limit in deterministic time: the same question has the same answer.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import ceil
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 VARIABLES_MAX = 20_000
 COST_STEPS = 1_000
 """Costs are rounded to this many steps of the dearest move."""
-LOAD_SCALE = 1_000
+LOAD_SCALE = 100_000
 PRIORITY_RANKS = 4
 
 
@@ -69,6 +70,10 @@ def repack(
     except MemoryError:  # what is there without this help is an answer too
         deadline.tear()
         return None
+
+
+def _scaled(load: float) -> int:
+    return ceil(load * LOAD_SCALE - 1e-6)
 
 
 def _grouped(board: Board, hosts: frozenset[int], must: Sequence[int], free: Iterable[int]) -> list[_Group]:
@@ -234,15 +239,18 @@ class _Model:
         board = self.board
         for limit, load in zip(board.limits, board.loads, strict=True):
             for host in self.hosts:
-                here = sum(limit.part[one] for one in board.on[host] if one in self.free)
-                room = max(limit.limit * limit.room[host], load[host]) - (load[host] - here)
+                here = [one for one in board.on[host] if one in self.free]
                 terms = [
-                    int(np.ceil(limit.part[group.members[0]] * LOAD_SCALE)) * self.count[index, host]
+                    _scaled(float(limit.part[group.members[0]])) * self.count[index, host]
                     for index, group in enumerate(self.groups)
                     if (index, host) in self.count
                 ]
-                if terms:
-                    self.model.add(sum(terms) <= int(room * LOAD_SCALE) + len(terms))
+                most = limit.limit * limit.room[host]
+                if load[host] > most:  # no worse than now
+                    self.model.add(sum(terms) <= sum(_scaled(float(limit.part[one])) for one in here))
+                elif np.isfinite(most):
+                    room = most - load[host] + sum(float(limit.part[one]) for one in here)
+                    self.model.add(sum(terms) <= int(room * LOAD_SCALE))
 
     def _objective(self, moves_max: int | None, vacate: frozenset[int]) -> None:
         problem = self.board.problem

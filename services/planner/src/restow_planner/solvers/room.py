@@ -34,11 +34,15 @@ UNFIT_PENALTY = 2.0
 
 @dataclass(slots=True)
 class Room:
-    """One search. `late` says that time is over; `movable` whether a server may be pushed out."""
+    """One search. `late` says that time is over; `movable` whether a server may be pushed out.
+
+    `best` chooses among the hosts where a server fits; None: the tightest.
+    """
 
     board: Board
     late: Callable[[], bool]
     movable: Callable[[int], bool]
+    best: Callable[[int, Bools], int] | None = None
     nodes: int = 0
 
     def place(self, server: int, *, among: Bools | None = None, depth: int = DEPTH_MAX) -> bool:
@@ -65,7 +69,7 @@ class Room:
         if path:
             mask[list(path)] = False
         if mask.any():
-            board.put(server, board.best(server, mask))
+            board.put(server, (self.best or board.best)(server, mask))
             return True
         if depth == 0 or self.nodes > NODES_MAX or self.late():
             return False
