@@ -27,6 +27,7 @@ class Question:
 
     `beside`: what is written next to the answer for those who judge it again, by its suffix.
     `line`: the line of the chart that it is a point of, and how many hosts it has.
+    `peer`: asks another program the same; what it came to is shown in place of what is published.
     """
 
     name: str  # its path within the family
@@ -37,6 +38,7 @@ class Question:
     suffix: str = ".json"
     beside: Mapping[str, bytes] = field(default_factory=dict)
     line: tuple[str, int] | None = None
+    peer: Callable[[], str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

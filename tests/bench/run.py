@@ -42,12 +42,15 @@ class Measured:
     cpu_seconds: float
     peak_mib: float
     checked: str
+    others: str
+    """What is published, or what another program came to."""
 
     def line(self) -> dict[str, Any]:
         return {
             "family": self.family, "instance": self.instance.name, "figure": self.answer.figure,
             "bound": self.answer.bound, "proven": self.answer.proven, "seconds": round(self.seconds, 3),
             "cpu_seconds": round(self.cpu_seconds, 3), "peak_mib": round(self.peak_mib, 1),
+            "told": self.answer.told, "others": self.others,
         }  # fmt: skip
 
 
@@ -71,7 +74,8 @@ def measured(family: str, folder: Path, instance: Question | Task, *, limit_s: f
                 answer = pickle.loads(kept.read_bytes())
                 wrong = "-" if instance.judge is None else instance.judge(answer.body)
                 checked = wrong if wrong in ("ok", "-") else f"REFUSED ({wrong})"
-    return Measured(family, instance, answer, *times, checked)
+    others = instance.peer() if isinstance(instance, Question) and instance.peer else instance.published
+    return Measured(family, instance, answer, *times, checked, others)
 
 
 def _run(command: list[Any]) -> tuple[float, float, float]:
@@ -163,7 +167,7 @@ def _cells(row: Measured) -> tuple[str, ...]:
     ours = answer.told or ("-" if answer.figure is None else f"{answer.figure:g}")
     bound = "-" if answer.bound is None else f"{answer.bound:g}" + (" proven" if answer.proven else "")
     return (
-        row.family, row.instance.name, ours, row.instance.published, row.checked, bound, f"{row.seconds:.2f}",
+        row.family, row.instance.name, ours, row.others, row.checked, bound, f"{row.seconds:.2f}",
         f"{row.cpu_seconds:.2f}", f"{answer.solve_s:.2f}", f"{row.peak_mib:.0f}",
     )  # fmt: skip
 

@@ -6,7 +6,7 @@ which returns the answer. `folder` is the family's own, as its authors laid it o
 
 from types import ModuleType
 
-from bench.families import btrplace, migrationpaths, migsched, ordering, scale, vmr2l
+from bench.families import btrplace, migrationpaths, migsched, ordering, scale, vmr2l, watcher
 
 FAMILIES: dict[str, ModuleType] = {
     "migrationpaths": migrationpaths,
@@ -15,4 +15,5 @@ FAMILIES: dict[str, ModuleType] = {
     "vmr2l": vmr2l,
     "btrplace": btrplace,
     "scale": scale,
+    "watcher": watcher,
 }
