@@ -61,6 +61,7 @@ def a_cloud(
     *,
     groups: Iterable[Group] = (),
     rules: Iterable[RuleSpec] = (),
+    aggregates: Mapping[str, Mapping[str, str]] | None = None,
     resources: Iterable[str] | None = None,
     domain: str = "region-one",
     taken_at: datetime = NOON,
@@ -77,4 +78,5 @@ def a_cloud(
         servers=tuple(servers),
         groups=tuple(groups),
         rules=tuple(rules),
+        aggregates=aggregates or {},
     )

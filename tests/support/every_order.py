@@ -75,5 +75,9 @@ class EveryOrder:
             home = {one.id: () if one.host is None else (one.host,) for one in servers}
             now = {one.id: held for one, held in zip(servers, where, strict=True)}
             before, after = all_violations(self.cloud, home), all_violations(self.cloud, now)  # type: ignore[arg-type]
+            if self.dead:  # whom a death has left without company, no move has; who stay apart are kept apart
+                living = {one: tuple(at for at in held if at not in self.dead) for one, held in home.items()}
+                found = all_violations(self.cloud, living)  # type: ignore[arg-type]
+                before += tuple(one for one in found if one.rule.startswith("near "))
             self._lawful[key] = not worse(before, after)
         return self._lawful[key]

@@ -14,14 +14,21 @@ from restow.cloud.model import (
     Among,
     AtMostPer,
     Ban,
+    Budget,
     Cloud,
+    Dedicate,
     Group,
     GroupPolicy,
     Host,
     HostState,
+    Isolate,
+    Licence,
+    LoadBelow,
     Move,
+    NearTo,
     Power,
     Reserve,
+    Residency,
     RuleSpec,
     Server,
     ServerState,
@@ -123,7 +130,7 @@ class _Maker:
             id=ServerId(f"s{number}"),
             name=f"server-{number}",
             host=host.name,
-            project=f"p{number % 4}",
+            project=f"p{number % 4}" if number % 5 < 3 else f"of-{host.name}",
             state=state,
             demand=demand,
             load={"cpu_cores": round(random.uniform(0.0, 0.8) * demand["vcpu"], 2)},
@@ -158,10 +165,11 @@ class _Maker:
     def _rules(self, hosts: Sequence[Host], servers: Sequence[Server]) -> list[RuleSpec]:
         if not servers:
             return []
-        count = self._random.randint(0, 6)
-        kinds = self._random.choices(
-            (self._allow, self._ban, self._spread, self._at_most, self._together, self._among, self._reserve), k=count
-        )
+        every = (
+            self._allow, self._ban, self._spread, self._at_most, self._together, self._among, self._reserve, self._load,
+            self._near, self._licence, self._residency, self._dedicate, self._isolate, self._budget,
+        )  # fmt: skip
+        kinds = self._random.choices(every, k=self._random.randint(0, 8))
         found = [rule for kind in kinds if (rule := kind(hosts, servers)) is not None]
         if self._random.random() < 0.15:
             found.append(Survive(1, "host", soft=1.0))
@@ -217,6 +225,58 @@ class _Maker:
             used = sum(server.demand[resource] for server in servers if server.host == host.name)
             keep[resource] = int((host.capacity[resource] - used) * self._random.choice((0.25, 0.5, 1.0)))
         return Reserve((host.name,), keep, self._soft())
+
+    def _load(self, hosts: Sequence[Host], servers: Sequence[Server]) -> RuleSpec | None:
+        """A little above what the hosts carry, of what is physically there."""
+        chosen = self._random.sample(list(hosts), self._random.randint(1, len(hosts)))
+        fullest = max(
+            sum(server.load["cpu_cores"] for server in servers if server.host == host.name) / host.physical["cpu_cores"]
+            for host in chosen
+        )
+        share = round(fullest + self._random.choice((0.01, 0.05, 0.2)), 3)
+        if share > 1:
+            return None
+        return LoadBelow(_names(hosts, {host.name for host in chosen}), {"cpu_cores": share}, self._soft())
+
+    def _near(self, hosts: Sequence[Host], servers: Sequence[Server]) -> RuleSpec | None:
+        """Some that stand where one or two others do."""
+        unit, to = self._random.choice(UNITS), self._some(servers)[:2]
+        here = _units(hosts, to, unit).keys()
+        near = [one for one in servers if one not in to and _units(hosts, [one], unit).keys() <= here]
+        return NearTo(_ids(self._some(near)), _ids(to), unit, self._soft()) if near else None
+
+    def _licence(self, hosts: Sequence[Host], servers: Sequence[Server]) -> RuleSpec:
+        chosen, unit = self._some(servers), self._random.choice(UNITS)
+        count = len(_units(hosts, chosen, unit)) + self._random.choice((0, 0, 1))
+        return Licence(_ids(chosen), count, unit, self._soft())
+
+    def _residency(self, hosts: Sequence[Host], servers: Sequence[Server]) -> RuleSpec:
+        """Some of one zone, and the project that is in the fewest zones."""
+        first = self._random.choice(list(servers))
+        zone = _units(hosts, [first], "zone").keys()
+        chosen = self._some([server for server in servers if _units(hosts, [server], "zone").keys() == zone])
+        mine = {one: [server for server in servers if server.project == one] for one in {s.project for s in chosen}}
+        project = min(sorted(mine), key=lambda one: len(_units(hosts, mine[one], "zone")))
+        both = [server for server in servers if server in chosen or server.project == project]
+        return Residency(tuple(_units(hosts, both, "zone")), _ids(chosen), (project,), self._soft())
+
+    def _dedicate(self, hosts: Sequence[Host], servers: Sequence[Server]) -> RuleSpec | None:
+        """The host that the fewest projects share; those may be nowhere else."""
+        projects = {host.name: {one.project for one in servers if one.host == host.name} for host in hosts}
+        own = self._random.choice([name for name in projects if projects[name]])
+        least = min((name for name in projects if projects[name]), key=lambda name: (len(projects[name]), name != own))
+        here = tuple(sorted(projects[least]))
+        exclusive = all(one.host == least for one in servers if one.project in here)
+        return Dedicate((least,), here, exclusive, self._soft())
+
+    def _isolate(self, hosts: Sequence[Host], servers: Sequence[Server]) -> RuleSpec:
+        """All that stand on one or two hosts."""
+        chosen = self._random.sample([host.name for host in hosts], self._random.randint(1, 2))
+        return Isolate(_ids([server for server in servers if server.host in chosen]), self._soft())
+
+    def _budget(self, hosts: Sequence[Host], servers: Sequence[Server]) -> RuleSpec:
+        chosen = self._random.sample(list(servers), self._random.randint(1, len(servers)))
+        return Budget(_ids(chosen), self._random.randint(1, 2), self._soft())
 
 
 def _ids(servers: Sequence[Server]) -> tuple[ServerId, ...]:

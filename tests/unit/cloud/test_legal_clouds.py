@@ -1,7 +1,7 @@
 from collections import Counter
 
 from restow.cloud.model import Among, GroupPolicy, HostState, Move
-from restow.cloud.snapshot import dump_cloud, read_cloud
+from restow.cloud.snapshot import RULE_KINDS, dump_cloud, read_cloud
 from restow_planner.rules import RULES
 from support.strategies import random_legal_cloud
 
@@ -24,7 +24,7 @@ def test_every_kind_of_rule_occurs():
         states.update("down" for host in cloud.hosts if host.state is HostState.DOWN)
         states.update("disabled" for host in cloud.hosts if not host.enabled)
         states.update("two sets" for rule in cloud.rules if isinstance(rule, Among) and len(rule.host_sets) > 1)
-    assert set(kinds) == {"Allow", "Ban", "SpreadOver", "AtMostPer", "TogetherIn", "Among", "Reserve", "Survive"}
+    assert set(kinds) == {kind.__name__ for kind in RULE_KINDS.values()}
     assert set(policies) == {*GroupPolicy, "several per host"}
     assert set(moves) == set(Move)
     assert set(states) == {"down", "disabled", "two sets"}

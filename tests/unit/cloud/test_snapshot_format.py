@@ -3,7 +3,23 @@ import json
 import pytest
 from hypothesis import given, settings
 
-from restow.cloud.model import Allow, Among, AtMostPer, Ban, Reserve, SpreadOver, Survive, TogetherIn
+from restow.cloud.model import (
+    Allow,
+    Among,
+    AtMostPer,
+    Ban,
+    Budget,
+    Dedicate,
+    Isolate,
+    Licence,
+    LoadBelow,
+    NearTo,
+    Reserve,
+    Residency,
+    SpreadOver,
+    Survive,
+    TogetherIn,
+)
 from restow.cloud.snapshot import cloud_schema, dump_cloud, read_cloud, read_host
 from restow.errors import BadInputError
 from support.builders import a_cloud, a_group, a_host, a_server
@@ -18,12 +34,28 @@ RULES = (
     Among(("s1",), (("h1",), ("h2",))),
     Reserve(("h1",), {"vcpu": 2}),
     Survive(1, "host"),
+    LoadBelow(("h1",), {"cpu_cores": 0.9}),
+    NearTo(("s1",), ("s2",), "rack"),
+    Licence(("s1", "s2"), 1, "rack"),
+    Residency(("az1",), projects=("p1",)),
+    Dedicate(("h2",), ("p1", "p2"), exclusive=True),
+    Isolate(("s1", "s2")),
+    Budget(("s1", "s2"), 1),
 )
+CELL = {"pcpu": 8, "memory_mib": 4096}
 CLOUD = a_cloud(
-    [a_host("h1", forced_down=True), a_host("h2", traits=frozenset({"B", "A"}))],
-    [a_server("s1", on="h1", locked=True, metadata={"owner": "ä"}), a_server("s2", task="migrating")],
+    [
+        a_host("h1", forced_down=True, cpu=frozenset({"Cascadelake", "avx2"}), storage=frozenset({"ceph"})),
+        a_host("h2", traits=frozenset({"B", "A"}), aggregates=("ssd",), numa=(CELL, CELL)),
+    ],
+    [
+        a_server("s1", on="h1", locked=True, metadata={"owner": "ä"}, cpu=frozenset({"avx2"}), storage="local"),
+        a_server("s2", task="migrating", extra_specs={"disk": "ssd"}, image={"os": "linux"}, cool_down_s=0.0),
+        a_server("s3", on="h2", numa=({"pcpu": 2}, {"pcpu": 2}), numa_at=(1, 0)),
+    ],
     groups=[a_group("g1", "anti-affinity", ["s1", "s2"], max_per_host=2)],
     rules=RULES,
+    aggregates={"ssd": {"disk": "ssd"}},
 )
 
 
@@ -89,6 +121,29 @@ def test_the_published_example_needs_only_what_is_required():
         ("rules.0.hosst", lambda d: d["rules"][0].update(hosst=[])),
         ("rules.2.over", lambda d: d["rules"][2].update(over="room")),
         ("rules.5.host_sets.1.0", lambda d: d["rules"][5].update(host_sets=[["h1"], ["gone"]])),
+        ("rules.8.hosts.0", lambda d: d["rules"][8].update(hosts=["gone"])),
+        ("rules.8.hosts", lambda d: d["rules"][8].update(hosts=[])),
+        ("rules.8.at_most.cpu_cores", lambda d: d["rules"][8].update(at_most={"cpu_cores": 1.5})),
+        ("rules.8.at_most.cpu_cores", lambda d: d["rules"][8].update(at_most={"cpu_cores": -0.1})),
+        ("rules.9.to.0", lambda d: d["rules"][9].update(to=["gone"])),
+        ("rules.9.to.0", lambda d: d["rules"][9].update(to=["s1"])),
+        ("rules.9.to", lambda d: d["rules"][9].update(to=[])),
+        ("rules.10.servers.0", lambda d: d["rules"][10].update(servers=["gone"])),
+        ("rules.10.count", lambda d: d["rules"][10].update(count=0)),
+        ("rules.11.zones.0", lambda d: d["rules"][11].update(zones=["az9"])),
+        ("rules.11.servers", lambda d: d["rules"][11].update(projects=[])),
+        ("rules.12.projects", lambda d: d["rules"][12].update(projects=[])),
+        ("rules.12.exclusive", lambda d: d["rules"][12].update(exclusive="yes")),
+        ("rules.13.servers.0", lambda d: d["rules"][13].update(servers=["gone"])),
+        ("rules.14.at_once", lambda d: d["rules"][14].update(at_once=0)),
+        ("rules.14.soft", lambda d: d["rules"][14].update(soft=-1)),
+        ("hosts.1.numa.0.pcpu", lambda d: d["hosts"][1]["numa"][0].update(pcpu=-1)),
+        ("servers.2.numa_at", lambda d: d["servers"][2].update(numa_at=[0])),
+        ("servers.2.numa_at", lambda d: d["servers"][2].update(numa_at=[0, 0])),
+        ("servers.2.numa_at.1", lambda d: d["servers"][2].update(numa_at=[0, 2])),
+        ("servers.0.extra_specs.disk", lambda d: d["servers"][0].update(extra_specs={"disk": 1})),
+        ("servers.1.cool_down_s", lambda d: d["servers"][1].update(cool_down_s=-1)),
+        ("aggregates.ssd.disk", lambda d: d["aggregates"]["ssd"].update(disk=True)),
         ("rules.0.kind", lambda d: d["rules"][0].update(kind="alow")),
         ("resources.1", lambda d: d.update(resources=["vcpu", "vcpu"])),
         ("taken_at", lambda d: d.update(taken_at="2026-11-22T12:00:00")),

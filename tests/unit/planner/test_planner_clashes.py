@@ -2,7 +2,7 @@
 
 import pytest
 
-from restow.cloud.model import Allow, Among, AtMostPer, Ban, SpreadOver, TogetherIn
+from restow.cloud.model import Allow, Among, AtMostPer, Ban, Isolate, Licence, NearTo, SpreadOver, TogetherIn
 from restow.messages.request import parse_request
 from restow_planner.plan import plan_for
 from restow_planner.rules import hard_primitives
@@ -78,3 +78,30 @@ def test_a_clash_of_two_rules_is_the_reason_that_a_server_cannot_leave():
     assert one.rule == "together 0, spread 1"
     assert "contradict each other" in one.why
     assert one.relaxation == "drop together 0 or spread 1, or make one soft"
+
+
+@pytest.mark.parametrize(
+    ("rules", "pair"),
+    [
+        ((TogetherIn(BOTH, "host"), Isolate(("s1",))), ("together 0", "isolate 1")),
+        ((SpreadOver((*BOTH, "s3"), "host", 3), Licence((*BOTH, "s3"), 2)), ("spread 0", "licence 1")),
+        ((NearTo(("s1",), ("s2",), "host"), AtMostPer(BOTH, "host", 1)), ("near 0", "at-most 1")),
+        ((NearTo(("s1",), ("s2", "s3"), "host"), Isolate(("s1",))), ("near 0", "isolate 1")),
+    ],
+)
+def test_newer_rules_clash_too(rules, pair):
+    assert found(*rules) == [pair]
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        (TogetherIn(BOTH, "rack"), Isolate(("s1",))),
+        (TogetherIn(BOTH, "host"), Isolate(BOTH)),
+        (SpreadOver(BOTH, "rack", 2), Licence(("s1", "s3"), 1, "rack")),
+        (NearTo(("s1",), ("s2", "s3"), "host"), AtMostPer(BOTH, "host", 1)),
+        (NearTo(("s1",), ("s2", "s3"), "host"), Isolate(BOTH)),
+    ],
+)
+def test_newer_rules_that_some_placement_keeps_are_no_clash(rules):
+    assert found(*rules) == []

@@ -10,16 +10,36 @@ from restow.cloud.model import (
     Among,
     AtMostPer,
     Ban,
+    Budget,
     Cloud,
+    Dedicate,
     HostState,
+    Isolate,
+    Licence,
+    LoadBelow,
     Move,
+    NearTo,
     Reserve,
+    Residency,
     RuleSpec,
     ServerState,
     SpreadOver,
     TogetherIn,
 )
-from restow_planner.primitives import Allowed, AtMost, Capacity, Closed, Fixed, Primitive, Spread, Together
+from restow_planner.primitives import (
+    Allowed,
+    AtMost,
+    AtMostUnits,
+    AtOnce,
+    Capacity,
+    Closed,
+    Fixed,
+    Isolated,
+    Near,
+    Primitive,
+    Spread,
+    Together,
+)
 from restow_planner.rules import RULES, price_of
 from restow_planner.rules.base import Occupancy
 from restow_planner.rules.units import unit_of
@@ -31,9 +51,13 @@ def keeps(cloud: Cloud, primitive: Primitive, where: Occupancy) -> bool:
     hosts = cloud.host_by_name
     match primitive:
         case Capacity():
+            own = primitive.demand
+            amount = {
+                one.id: one.demand.get(primitive.resource, 0) if own is None else own.get(one.id, 0)
+                for one in cloud.servers
+            }
             return all(
-                sum(one.demand.get(primitive.resource, 0) for one in cloud.servers if host in where[one.id])
-                <= primitive.capacity.get(host, 0)
+                sum(amount[one.id] for one in cloud.servers if host in where[one.id]) <= primitive.capacity.get(host, 0)
                 for host in hosts
             )
         case Allowed():
@@ -55,6 +79,19 @@ def keeps(cloud: Cloud, primitive: Primitive, where: Occupancy) -> bool:
         case Together():
             used = {host for one in primitive.servers for host in where[one]}
             return not used or any(used <= hosts for hosts in primitive.host_sets)
+        case AtMostUnits():
+            held = {unit_of(hosts[host], primitive.per) for one in primitive.servers for host in where[one]}
+            return len(held) <= primitive.count
+        case Near():
+            others = [{unit_of(hosts[host], primitive.per) for host in where[one]} for one in primitive.to]
+            return all(
+                {unit_of(hosts[host], primitive.per)} in others for one in primitive.servers for host in where[one]
+            )
+        case Isolated():
+            mine = {host for one in primitive.servers for host in where[one]}
+            return not any(mine & set(where[one.id]) for one in cloud.servers if one.id not in primitive.servers)
+        case AtOnce():
+            return sum(len(where[one]) > 1 for one in primitive.servers) <= primitive.count
 
 
 def home(cloud: Cloud, server) -> tuple:
@@ -121,6 +158,35 @@ BINDING = {
     "together in a zone": with_rules(TogetherIn(S[:2], "zone")),
     "together in a rack": with_rules(TogetherIn(S[:3], "rack")),
     "among": with_rules(Among(S[:3], (("h0", "h1", "h2"), ("h2", "h3", "h4")))),
+    "near in a rack": with_rules(NearTo(S[:1], S[2:], "rack")),
+    "near on a host": with_rules(NearTo(S[:1], S[1:2], "host"), servers=[a_server("s0", on="h1"), *SERVERS[1:]]),
+    "licences for hosts": with_rules(Licence(S, 5)),
+    "a licence for one rack": with_rules(Licence(S[:2], 1, "rack")),
+    "licences for racks": with_rules(Licence(S[:4], 2, "rack")),
+    "residency of servers": with_rules(Residency(("z0",), servers=S[:1])),
+    "residency of a project": with_rules(
+        Residency(("z1",), projects=("eu",)), servers=[*SERVERS[:4], a_server("s4", on="h5", project="eu")]
+    ),
+    "dedicated hosts": with_rules(
+        Dedicate(("h0", "h5"), ("p2",)), servers=[a_server("s0", on="h0", project="p2"), *SERVERS[1:]]
+    ),
+    "dedicated hosts and no others": with_rules(
+        Dedicate(("h0", "h3", "h4", "h5"), ("p2",), exclusive=True),
+        servers=[a_server("s0", on="h0", project="p2"), a_server("s1", on="h1")],
+    ),
+    "isolated": with_rules(Isolate(S[:1])),
+    "isolated together": with_rules(Isolate(S[:2]), servers=SERVERS[:4]),
+    "two on their way at most": with_rules(Budget(S, 1)),
+    "measured load": with_rules(
+        LoadBelow(("h0", "h1", "h2", "h3"), {"cpu_cores": 0.5}),
+        hosts=[a_host(f"h{n}", physical={"cpu_cores": 2.0}, load={"cpu_cores": 0.3 + n / 10}) for n in range(6)],
+        servers=[a_server(f"s{n}", on=f"h{n}", load={"cpu_cores": 0.3 * n}) for n in range(4)],
+    ),
+    "load that is not measured": with_rules(
+        LoadBelow(("h0", "h1", "h2", "h9"), {"cpu_cores": 0.9, "memory_mib": 0.5}),
+        hosts=[a_host(f"h{n}", physical={"cpu_cores": 2.0, "memory_mib": 3000.0}) for n in range(6)],
+        servers=[a_server(f"s{n}", on=f"h{n}", load={}) for n in range(4)],
+    ),
 }
 
 
@@ -151,6 +217,13 @@ def test_primitives_and_violations_agree_on_random_placements(kind):
         TogetherIn(S, "host", soft=1.0),
         Among(S, (("h5",),), soft=1.0),
         Reserve(("h0", "h1"), {"vcpu": 4}, soft=1.0),
+        LoadBelow(("h0", "h1"), {"cpu_cores": 0.01}, soft=1.0),
+        NearTo(S[:1], S[4:], "host", soft=1.0),
+        Licence(S, 1, soft=1.0),
+        Residency(("z0",), servers=S, soft=1.0),
+        Dedicate(("h0", "h1"), ("p2",), soft=1.0),
+        Isolate(S[:1], soft=1.0),
+        Budget(S, 1, soft=1.0),
     ],
 )
 def test_a_soft_rule_has_a_price_and_is_never_a_violation(rule):

@@ -14,14 +14,16 @@ from restow.ids import HostName, ServerId
 class Capacity:
     """The demands of the servers of a host stay within `capacity`; both ends are held during a move.
 
-    A server's demand of `resource` is `server.demand.get(resource, 0)`; a host that `capacity` does not
-    name has none. `soft`: price per unit too many.
+    A server's demand of `resource` is `server.demand.get(resource, 0)`, or what `demand` says: then `resource` is no
+    resource of the cloud, and whoever names it gives the same `demand`. A host that `capacity` does not name has
+    none. `soft`: price per unit too many.
     """
 
     rule: str
     resource: Resource
     capacity: Mapping[HostName, int]
     soft: float | None = None
+    demand: Mapping[ServerId, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,4 +87,48 @@ class Together:
     soft: float | None = None
 
 
-Primitive = Capacity | Allowed | Closed | Fixed | AtMost | Spread | Together
+@dataclass(frozen=True, slots=True)
+class AtMostUnits:
+    """At most `count` units hold any of these servers, with both ends of every move. `soft`: price per unit more."""
+
+    rule: str
+    servers: tuple[ServerId, ...]
+    per: Unit
+    count: int
+    soft: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Near:
+    """In each unit where one of `servers` stands, at least one of `to` stands. `soft`: price per server without.
+
+    One of `to` counts where it stands with both ends of its move; who is under both is near itself.
+    """
+
+    rule: str
+    servers: tuple[ServerId, ...]
+    to: tuple[ServerId, ...]
+    per: Unit
+    soft: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Isolated:
+    """None of these servers is on a host with one that is not among them. `soft`: price per arrival among such."""
+
+    rule: str
+    servers: tuple[ServerId, ...]
+    soft: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AtOnce:
+    """At most `count` of these servers hold resources on two hosts at the same time."""
+
+    rule: str
+    servers: tuple[ServerId, ...]
+    count: int
+    soft: float | None = None
+
+
+Primitive = Capacity | Allowed | Closed | Fixed | AtMost | Spread | Together | AtMostUnits | Near | Isolated | AtOnce

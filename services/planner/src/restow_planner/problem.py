@@ -9,14 +9,32 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
 from restow.cloud.model import Cloud, Host, ServerState, Unit
 from restow.cloud.model import Move as MoveKind
 from restow.ids import HostName, ServerId
-from restow_planner.primitives import Allowed, AtMost, Capacity, Closed, Fixed, Primitive, Spread, Together
+from restow_planner.arrays import Bools, Floats, Homeless, Ints, Nearness, Reason, SoftTogether, Tally
+from restow_planner.fitting import first_fit
+from restow_planner.primitives import (
+    Allowed,
+    AtMost,
+    AtMostUnits,
+    AtOnce,
+    Capacity,
+    Closed,
+    Fixed,
+    Isolated,
+    Near,
+    Primitive,
+    Spread,
+    Together,
+)
 from restow_planner.rules.units import runs, unit_of
 
+__all__ = ["Bools", "Floats", "Homeless", "Ints", "Problem", "SoftTogether", "Tally", "compile_problem"]
+
+UNLIMITED = 10**12
+"""Of a resource, where no rule says how much there is."""
 COLD_FACTOR = 4.0
 """A cold move stops the server: it costs as much as four live ones."""
 DIRTY_FULL_MIB_S = 200.0
@@ -24,50 +42,6 @@ DIRTY_FULL_MIB_S = 200.0
 
 MOVE_MIB = 32_768.0
 """What a move costs however small the server: who is moved is disturbed, so few large moves beat many small ones."""
-
-Ints = NDArray[np.int64]
-Bools = NDArray[np.bool_]
-Floats = NDArray[np.float64]
-Reason = tuple[str, str]  # rule, why
-
-
-@dataclass(frozen=True, slots=True)
-class Tally:
-    """An AtMost or a Spread: the unit of each host, its members, its number (`count` at most, or at least)."""
-
-    rule: str
-    unit: Ints  # (hosts,)
-    units: int
-    members: tuple[int, ...]
-    number: int
-    soft: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class SoftTogether:
-    """`label`: which of the sets each host belongs to (H,), -1 for none, the first where several do."""
-
-    rule: str
-    members: tuple[int, ...]
-    label: Ints
-    price: float
-
-
-@dataclass(frozen=True, slots=True)
-class Homeless:
-    """A hard Together of which no member stands anywhere yet: the first that is placed chooses the set."""
-
-    rule: str
-    members: tuple[int, ...]
-    sets: tuple[Ints, ...]  # the hosts of each
-
-    def allowed(self, placed: frozenset[int], hosts: int) -> Bools:
-        """(H,) the hosts of all sets that hold these hosts."""
-        mask = np.zeros(hosts, dtype=bool)
-        for one in self.sets:
-            if not placed or placed.issubset(one.tolist()):
-                mask[one] = True
-        return mask
 
 
 @dataclass(frozen=True)
@@ -93,6 +67,11 @@ class Problem:
     homeless: tuple[Homeless, ...]
     allowed_by: Mapping[int, tuple[tuple[str, Bools], ...]]  # per class: which rule allows what
     ambiguous: bool  # a Together could have been read in two ways: nothing may be proven from `allowed`
+    resources: tuple[str, ...]  # the name of each row of `capacity`: those of the cloud, then those of rules
+    row_rules: tuple[str, ...]  # the rule that speaks of each row
+    licences: tuple[Tally, ...] = ()  # at most `number` units
+    near: tuple[Nearness, ...] = ()
+    isolated: tuple[Tally, ...] = ()  # by host; `number` says nothing
 
     @cached_property
     def host_index(self) -> Mapping[HostName, int]:
@@ -126,7 +105,28 @@ class Problem:
     @cached_property
     def bound_to_others(self) -> frozenset[int]:
         """The servers whose place depends, by a rule, on where others are."""
-        return frozenset({*self.at_most_of, *self.spreads_of, *self.homeless_of})
+        return frozenset(
+            {
+                *self.at_most_of,
+                *self.spreads_of,
+                *self.homeless_of,
+                *self.licences_of,
+                *self.near_of,
+                *self.isolated_of,
+            }
+        )
+
+    @cached_property
+    def licences_of(self) -> Mapping[int, tuple[int, ...]]:
+        return _named_by(self.licences)
+
+    @cached_property
+    def near_of(self) -> Mapping[int, tuple[int, ...]]:
+        return _named_by(self.near)
+
+    @cached_property
+    def isolated_of(self) -> Mapping[int, tuple[int, ...]]:
+        return _named_by(self.isolated)
 
     @cached_property
     def memory(self) -> Ints:
@@ -196,17 +196,23 @@ class _Compiler:
         self.ambiguous = False
 
     def compiled(self, primitives: tuple[Primitive, ...]) -> Problem:
-        resources = {resource: index for index, resource in enumerate(self.cloud.resources)}
-        capacity = np.full((len(resources), len(self.cloud.hosts)), np.iinfo(np.int64).max, dtype=np.int64)
+        own = {one.resource: one for one in primitives if isinstance(one, Capacity) and one.demand is not None}
+        resources = {resource: index for index, resource in enumerate((*self.cloud.resources, *own))}
+        row_rules: dict[str, str] = {}
+        capacity = np.full((len(resources), len(self.cloud.hosts)), UNLIMITED, dtype=np.int64)
         soft_capacity: list[tuple[int, Ints, float]] = []
         closed: dict[int, Reason] = {}
         fixed: dict[int, Reason] = {}
         at_most: list[Tally] = []
         spreads: list[Tally] = []
         together: list[SoftTogether] = []
+        licences: list[Tally] = []
+        near: list[Nearness] = []
+        isolated: list[Tally] = []
         for primitive in primitives:
             match primitive:
-                case Capacity(resource=resource, capacity=amounts, soft=soft):
+                case Capacity(rule=rule, resource=resource, capacity=amounts, soft=soft):
+                    row_rules.setdefault(resource, rule)
                     row = np.array([amounts.get(host.name, 0) for host in self.cloud.hosts], dtype=np.int64)
                     if soft is None:
                         np.minimum(capacity[resources[resource]], row, out=capacity[resources[resource]])
@@ -229,15 +235,25 @@ class _Compiler:
                     else:
                         label = self._labels(primitive.host_sets)
                         together.append(SoftTogether(primitive.rule, self._indices(primitive.servers), label, soft))
+                case AtMostUnits(rule=rule, servers=servers, per=per, count=count, soft=soft):
+                    licences.append(Tally(rule, *self._units(per), self._indices(servers), count, soft))
+                case Near(rule=rule, servers=servers, to=to, per=per, soft=soft):
+                    others, unit = self._indices(to), self._units(per)
+                    first = tuple(one for one in self._indices(servers) if one not in set(others))
+                    near.append(Nearness(rule, Tally(rule, *unit, first, 0, soft), Tally(rule, *unit, others, 0, soft)))
+                case Isolated(rule=rule, servers=servers, soft=soft):
+                    isolated.append(Tally(rule, *self._units("host"), self._indices(servers), 0, soft))
+                case AtOnce():
+                    pass  # about the way, not about the end
         allowed, class_of, allowed_by = self._classes()
         prices, price_of = self._prices()
-        demand = [[one.demand.get(resource, 0) for resource in resources] for one in self.cloud.servers]
+        demand = self._demand([own[name].demand or {} for name in own])
         return Problem(
             cloud=self.cloud,
             hosts=tuple(self.host_index),
             servers=tuple(self.server_index),
             capacity=capacity,
-            demand=np.array(demand, dtype=np.int64).reshape(len(self.cloud.servers), len(resources)),
+            demand=demand,
             start=self.start,
             allowed=allowed,
             class_of=class_of,
@@ -252,7 +268,20 @@ class _Compiler:
             homeless=tuple(self.homeless),
             allowed_by=allowed_by,
             ambiguous=self.ambiguous,
+            resources=tuple(resources),
+            row_rules=tuple(row_rules.get(name, name) for name in resources),
+            licences=tuple(licences),
+            near=tuple(near),
+            isolated=tuple(isolated),
         )
+
+    def _demand(self, own: Sequence[Mapping[ServerId, int]]) -> Ints:
+        """(S, R) what servers claim of the cloud's resources, then what rules say of their own."""
+        cloud = self.cloud
+        claims = [[one.demand.get(resource, 0) for resource in cloud.resources] for one in cloud.servers]
+        rows = np.array(claims, dtype=np.int64).reshape(len(cloud.servers), len(cloud.resources))
+        more = [np.array([by.get(one.id, 0) for one in cloud.servers], dtype=np.int64) for by in own]
+        return np.column_stack([rows, *more]) if more else rows
 
     def _indices(self, servers: tuple[ServerId, ...]) -> tuple[int, ...]:
         return tuple(self.server_index[one] for one in dict.fromkeys(servers) if one in self.server_index)
@@ -304,7 +333,9 @@ class _Compiler:
         living = [host for host in placed if runs(self.cloud, self.cloud.hosts[host].name)]
         if not living:
             self.ambiguous = True
-            best_set = max(primitive.host_sets, key=lambda one: self._fitting(one, members), default=frozenset())
+            best_set = max(
+                primitive.host_sets, key=lambda one: first_fit(self.cloud, one, members), default=frozenset()
+            )
             self._add_row(primitive.rule, members, self._mask(best_set))
             return
         placed = living
@@ -319,27 +350,6 @@ class _Compiler:
         if len(ranked) > 1 and sum(name in ranked[1] for name in names) == best:
             self.ambiguous = True
         self._add_row(primitive.rule, members, self._mask(ranked[0]))
-
-    def _fitting(self, hosts: frozenset[HostName], members: Sequence[int]) -> int:
-        """How many of these servers, in this order, find room on these hosts as they stand, first fit."""
-        cloud = self.cloud
-        free = []
-        for name in sorted(hosts):
-            host = cloud.host_by_name.get(name)
-            if host is not None and host.takes_servers:
-                room = dict(host.capacity)
-                for one in cloud.servers_on.get(name, ()):
-                    for resource, amount in one.demand.items():
-                        room[resource] = room.get(resource, 0) - amount
-                free.append(room)
-        found = 0
-        for member in members:
-            demand = {key: n for key, n in cloud.servers[member].demand.items() if n and key in cloud.resources}
-            room = next((one for one in free if all(one.get(key, 0) >= amount for key, amount in demand.items())), {})
-            for key, amount in demand.items() if room else ():
-                room[key] -= amount
-            found += bool(room)
-        return found
 
     def _classes(self) -> tuple[Bools, Ints, dict[int, tuple[tuple[str, Bools], ...]]]:
         everywhere = np.ones(len(self.host_index), dtype=bool)
@@ -373,7 +383,7 @@ def _number(names: dict[str, int], host: Host, per: Unit) -> int:
     return names.setdefault(unit_of(host, per), len(names))
 
 
-def _named_by(rules: Sequence[Tally | SoftTogether | Homeless]) -> dict[int, tuple[int, ...]]:
+def _named_by(rules: Sequence[Tally | SoftTogether | Homeless | Nearness]) -> dict[int, tuple[int, ...]]:
     found: dict[int, list[int]] = {}
     for index, rule in enumerate(rules):
         for member in rule.members:

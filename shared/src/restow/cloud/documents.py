@@ -8,6 +8,7 @@ from restow.cloud.model import GroupPolicy, HostState, Move, Power, ServerState,
 from restow.messages.base import Message
 
 FORMAT: Literal["restow.cloud/1"] = "restow.cloud/1"
+CELLS_MAX = 64
 AMOUNT_MAX = 10**12  # sums over 100,000 servers stay far inside 64 bits
 
 Name = Annotated[str, Field(min_length=1, max_length=255)]
@@ -37,6 +38,9 @@ class HostDocument(Part):
     link_mbps: int | None = Field(default=None, ge=1, le=10**9)
     power: Power = Power.UNKNOWN
     forced_down: bool = Field(default=False, description="declared dead in the compute service")
+    cpu: tuple[Name, ...] = Field(default=(), description="CPU models and features that a guest may find here")
+    storage: tuple[Name, ...] = Field(default=(), description="the storage pools that it reaches")
+    numa: tuple[dict[Name, Amount], ...] = Field(default=(), max_length=CELLS_MAX, description="each cell's capacity")
 
 
 class ServerDocument(Part):
@@ -56,6 +60,13 @@ class ServerDocument(Part):
     metadata: dict[str, Any] = Field(default_factory=dict)
     locked: bool = False
     task: Name | None = Field(default=None, description="what the cloud does with it now (Nova: task_state)")
+    cpu: tuple[Name, ...] = Field(default=(), description="what it was started with: needed where it comes to running")
+    storage: Name | None = Field(default=None, description="the pool of its disks, or local; null: not known")
+    extra_specs: dict[Name, str] = Field(default_factory=dict, description="of its flavor, matched with aggregates")
+    image: dict[Name, str] = Field(default_factory=dict, description="properties, matched with aggregates")
+    numa: tuple[dict[Name, Amount], ...] = Field(default=(), max_length=CELLS_MAX, description="each cell's claims")
+    numa_at: tuple[Annotated[int, Field(ge=0)], ...] = Field(default=(), description="its host's cells they are in")
+    cool_down_s: Measure | None = Field(default=None, description="its own, in place of the policy's")
 
 
 class GroupDocument(Part):
@@ -123,6 +134,58 @@ class SurviveDocument(Part):
     soft: Price | None = None
 
 
+class LoadDocument(Part):
+    kind: Literal["load"]
+    hosts: Hosts
+    at_most: dict[Name, Annotated[float, Field(gt=0, le=1)]] = Field(min_length=1)
+    soft: Price | None = None
+
+
+class DedicateDocument(Part):
+    kind: Literal["dedicate"]
+    hosts: Hosts = Field(min_length=1)
+    projects: tuple[Name, ...] = Field(min_length=1)
+    exclusive: bool = False
+    soft: Price | None = None
+
+
+class IsolateDocument(Part):
+    kind: Literal["isolate"]
+    servers: Servers
+    soft: Price | None = None
+
+
+class LicenceDocument(Part):
+    kind: Literal["licence"]
+    servers: Servers
+    count: int = Field(ge=1, le=1_000_000)
+    per: Unit = "host"
+    soft: Price | None = None
+
+
+class ResidencyDocument(Part):
+    kind: Literal["residency"]
+    zones: tuple[Name, ...] = Field(min_length=1)
+    servers: Servers = ()
+    projects: tuple[Name, ...] = ()
+    soft: Price | None = None
+
+
+class NearDocument(Part):
+    kind: Literal["near"]
+    servers: Servers
+    to: Servers = Field(min_length=1)
+    per: Unit
+    soft: Price | None = None
+
+
+class BudgetDocument(Part):
+    kind: Literal["budget"]
+    servers: Servers
+    at_once: int = Field(ge=1, le=1_000_000)
+    soft: Price | None = None
+
+
 RuleDocument = Annotated[
     AllowDocument
     | BanDocument
@@ -131,7 +194,14 @@ RuleDocument = Annotated[
     | TogetherDocument
     | AmongDocument
     | ReserveDocument
-    | SurviveDocument,
+    | SurviveDocument
+    | LoadDocument
+    | DedicateDocument
+    | IsolateDocument
+    | LicenceDocument
+    | ResidencyDocument
+    | NearDocument
+    | BudgetDocument,
     Field(discriminator="kind"),
 ]
 
@@ -147,3 +217,4 @@ class CloudDocument(Part):
     servers: tuple[ServerDocument, ...] = ()
     groups: tuple[GroupDocument, ...] = ()
     rules: tuple[RuleDocument, ...] = ()
+    aggregates: dict[Name, dict[Name, str]] = Field(default_factory=dict, description="metadata of host aggregates")

@@ -9,6 +9,9 @@ from typing import Literal
 
 from restow.ids import DomainName, HostName, ServerId
 
+LOCAL_STORAGE = "local"
+"""Of a server whose disk is on its own host: it is lost with the host, and copied in a move."""
+
 Resource = str  # "vcpu", "memory_mib", "disk_gib", "pcpu", "vgpu", … any name
 
 
@@ -50,7 +53,8 @@ class Host:
     """A hypervisor. `capacity` is what may be claimed: overcommit multiplied in, reserve taken off.
 
     `state` is what the compute service reports; `enabled` is the operator's switch for new
-    servers; `forced_down` says that somebody declared the host dead in Nova.
+    servers; `forced_down` says that somebody declared the host dead in Nova. `cpu`: the models and
+    features that a guest may find here; `storage`: the pools it reaches; `numa`: what each of its cells has.
     """
 
     name: HostName
@@ -67,6 +71,9 @@ class Host:
     link_mbps: int | None = None
     power: Power = Power.UNKNOWN
     forced_down: bool = False
+    cpu: frozenset[str] = frozenset()
+    storage: frozenset[str] = frozenset()
+    numa: tuple[Mapping[Resource, int], ...] = ()
 
     @property
     def takes_servers(self) -> bool:
@@ -84,7 +91,10 @@ class Host:
 class Server:
     """A virtual server. `demand` is what its flavor claims; `host` None: it runs nowhere yet.
 
-    `task` is Nova's task_state: None when nothing is under way. `zone` is the zone it is pinned to.
+    `task` is Nova's task_state: None when nothing is under way. `zone` is the zone it is pinned to. `cpu`: what
+    it was started with, and needs where it comes to running. `storage`: the pool of its disks, LOCAL_STORAGE, or
+    None where nobody knows. `extra_specs` (of its flavor) and `image` (properties) are matched with the metadata of
+    aggregates. `numa`: what each of its cells claims; `numa_at`: in which cells of its host they are.
     """
 
     id: ServerId
@@ -103,6 +113,18 @@ class Server:
     metadata: Mapping[str, str] = field(default_factory=dict)
     locked: bool = False
     task: str | None = None
+    cpu: frozenset[str] = frozenset()
+    storage: str | None = None
+    extra_specs: Mapping[str, str] = field(default_factory=dict)
+    image: Mapping[str, str] = field(default_factory=dict)
+    numa: tuple[Mapping[Resource, int], ...] = ()
+    numa_at: tuple[int, ...] = ()
+    cool_down_s: float | None = None
+
+    @property
+    def moves_live(self) -> bool:
+        """Whether a move carries a running guest, with its memory and its state."""
+        return self.move is Move.LIVE and self.state in (ServerState.ACTIVE, ServerState.PAUSED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,12 +214,97 @@ class Survive:
     soft: float | None = None
 
 
-RuleSpec = Allow | Ban | SpreadOver | AtMostPer | TogetherIn | Among | Reserve | Survive
+@dataclass(frozen=True, slots=True)
+class LoadBelow:
+    """On each of these hosts what is measured stays within this share of what is physically there."""
+
+    hosts: tuple[HostName, ...]
+    at_most: Mapping[str, float]
+    soft: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Dedicate:
+    """These hosts are for the servers of these projects only; `exclusive`: and those stand nowhere else."""
+
+    hosts: tuple[HostName, ...]
+    projects: tuple[str, ...]
+    exclusive: bool = False
+    soft: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Isolate:
+    """These servers share their hosts with each other only."""
+
+    servers: tuple[ServerId, ...]
+    soft: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Licence:
+    """These servers stand on at most `count` hosts (racks, zones)."""
+
+    servers: tuple[ServerId, ...]
+    count: int
+    per: Unit = "host"
+    soft: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Residency:
+    """These servers, and all of these projects, stand in these zones."""
+
+    zones: tuple[str, ...]
+    servers: tuple[ServerId, ...] = ()
+    projects: tuple[str, ...] = ()
+    soft: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NearTo:
+    """Each of these servers stands in a host, rack or zone in which at least one of `to` stands."""
+
+    servers: tuple[ServerId, ...]
+    to: tuple[ServerId, ...]
+    per: Unit
+    soft: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """At most so many of these servers are on their way at the same time."""
+
+    servers: tuple[ServerId, ...]
+    at_once: int
+    soft: float | None = None
+
+
+RuleSpec = (
+    Allow
+    | Ban
+    | SpreadOver
+    | AtMostPer
+    | TogetherIn
+    | Among
+    | Reserve
+    | Survive
+    | LoadBelow
+    | Dedicate
+    | Isolate
+    | Licence
+    | Residency
+    | NearTo
+    | Budget
+)
 
 
 @dataclass(frozen=True)
 class Cloud:
-    """One domain at one moment. Hosts and servers keep the order in which they were given."""
+    """One domain at one moment. Hosts and servers keep the order in which they were given.
+
+    `aggregates`: the metadata of those that have any.
+    """
 
     taken_at: datetime
     domain: DomainName
@@ -206,6 +313,7 @@ class Cloud:
     servers: tuple[Server, ...] = ()
     groups: tuple[Group, ...] = ()
     rules: tuple[RuleSpec, ...] = ()
+    aggregates: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @cached_property
     def host_by_name(self) -> Mapping[HostName, Host]:

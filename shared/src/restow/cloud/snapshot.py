@@ -1,7 +1,7 @@
 """The cloud snapshot `restow.cloud/1`: read strictly, with every wrong field named, and written canonically; pure."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from datetime import UTC
 from itertools import islice
@@ -10,28 +10,24 @@ from typing import Any, TypeVar
 import orjson
 from pydantic import ValidationError
 
-from restow.cloud.documents import (
-    FORMAT,
-    AllowDocument,
-    AmongDocument,
-    BanDocument,
-    CloudDocument,
-    HostDocument,
-    Part,
-    ReserveDocument,
-    ServerDocument,
-    SurviveDocument,
-)
+from restow.cloud.coherence import coherence, lacking
+from restow.cloud.documents import FORMAT, AmongDocument, CloudDocument, HostDocument, Part, ServerDocument
 from restow.cloud.model import (
     Allow,
     Among,
     AtMostPer,
     Ban,
+    Budget,
     Cloud,
+    Dedicate,
     Group,
-    GroupPolicy,
     Host,
+    Isolate,
+    Licence,
+    LoadBelow,
+    NearTo,
     Reserve,
+    Residency,
     RuleSpec,
     Server,
     SpreadOver,
@@ -53,6 +49,13 @@ RULE_KINDS: Mapping[str, type[RuleSpec]] = {
     "among": Among,
     "reserve": Reserve,
     "survive": Survive,
+    "load": LoadBelow,
+    "dedicate": Dedicate,
+    "isolate": Isolate,
+    "licence": Licence,
+    "residency": Residency,
+    "near": NearTo,
+    "budget": Budget,
 }
 _KIND_OF: Mapping[type[RuleSpec], str] = {spec: kind for kind, spec in RULE_KINDS.items()}
 
@@ -72,7 +75,7 @@ def read_cloud(body: bytes | str, *, what: str = "snapshot") -> Cloud:
         raise BadInputError(
             what, (FieldError("taken_at", str(document.taken_at), "a time that UTC can tell"),)
         ) from error
-    wrong = tuple(islice(_cross_checked(document), ERRORS_MAX))
+    wrong = tuple(islice(coherence(document), ERRORS_MAX))
     if wrong:
         raise BadInputError(what, wrong)
     same = _Shared()
@@ -86,13 +89,14 @@ def read_cloud(body: bytes | str, *, what: str = "snapshot") -> Cloud:
             Group(group.id, group.policy, _ids(group.members), group.max_per_host) for group in document.groups
         ),
         rules=tuple(_rule(rule, same) for rule in document.rules),
+        aggregates=document.aggregates,
     )
 
 
 def read_host(document: Mapping[str, Any], *, resources: Iterable[str] = (), what: str = "host") -> Host:
     """Read one host as it stands in a `restow.cloud/1`; it must tell its capacity of all of `resources`."""
     read = _part(HostDocument, document, what=what)
-    if wrong := tuple(_lacking(read, tuple(resources), path="")):
+    if wrong := tuple(lacking(read, tuple(resources), path="")):
         raise BadInputError(what, wrong)
     return _host(read)
 
@@ -123,7 +127,7 @@ def dump_cloud(cloud: Cloud) -> bytes:
 
 
 def _dump(cloud: Cloud) -> bytes:
-    document = {
+    document: dict[str, Any] = {
         "format": FORMAT,
         "taken_at": cloud.taken_at.astimezone(UTC).isoformat().replace("+00:00", "Z"),
         "domain": cloud.domain,
@@ -133,6 +137,8 @@ def _dump(cloud: Cloud) -> bytes:
         "groups": cloud.groups,
         "rules": [_rule_document(rule) for rule in cloud.rules],
     }
+    if cloud.aggregates:
+        document["aggregates"] = cloud.aggregates
     return orjson.dumps(document, option=orjson.OPT_SORT_KEYS, default=_as_json)
 
 
@@ -168,58 +174,6 @@ def _readable(error: FieldError) -> FieldError:
     if len(parts) > 2 and parts[2] in RULE_KINDS:
         del parts[2]
     return FieldError(".".join(parts), error.value, error.expected)
-
-
-def _cross_checked(document: CloudDocument) -> Iterator[FieldError]:
-    """What no single field shows: names that are given twice, or that nothing bears."""
-    hosts = {host.name for host in document.hosts}
-    servers = {server.id for server in document.servers}
-    yield from _repeated("resources", document.resources)
-    yield from _repeated("hosts", (host.name for host in document.hosts), leaf=".name")
-    yield from _repeated("servers", (server.id for server in document.servers), leaf=".id")
-    yield from _repeated("groups", (group.id for group in document.groups), leaf=".id")
-    for index, host in enumerate(document.hosts):
-        yield from _lacking(host, document.resources, path=f"hosts.{index}.")
-    for index, server in enumerate(document.servers):
-        if server.host is not None and server.host not in hosts:
-            yield FieldError(f"servers.{index}.host", server.host, "the name of one of the hosts, or null")
-    for index, group in enumerate(document.groups):
-        yield from _named(f"groups.{index}.members", group.members, servers, "the id of one of the servers")
-        if group.max_per_host != 1 and group.policy is not GroupPolicy.ANTI_AFFINITY:
-            expected = f"1: more goes with anti-affinity only, not with {group.policy}"
-            yield FieldError(f"groups.{index}.max_per_host", group.max_per_host, expected)
-    for index, rule in enumerate(document.rules):
-        path = f"rules.{index}"
-        if not isinstance(rule, ReserveDocument | SurviveDocument):
-            yield from _named(f"{path}.servers", rule.servers, servers, "the id of one of the servers")
-        if isinstance(rule, AllowDocument | BanDocument | ReserveDocument):
-            yield from _named(f"{path}.hosts", rule.hosts, hosts, "the name of one of the hosts")
-        if isinstance(rule, AmongDocument):
-            for number, names in enumerate(rule.host_sets):
-                yield from _named(f"{path}.host_sets.{number}", names, hosts, "the name of one of the hosts")
-
-
-def _repeated(path: str, names: Iterable[str], *, leaf: str = "") -> Iterator[FieldError]:
-    first: dict[str, int] = {}
-    for index, name in enumerate(names):
-        if first.setdefault(name, index) != index:
-            yield FieldError(f"{path}.{index}{leaf}", name, f"a name of its own: {path}.{first[name]} has this one")
-
-
-def _named(path: str, names: tuple[str, ...], known: set[str], expected: str) -> Iterator[FieldError]:
-    if known.issuperset(names) and len(set(names)) == len(names):
-        return
-    for index, name in enumerate(names):
-        if name not in known:
-            yield FieldError(f"{path}.{index}", name, expected)
-    yield from _repeated(path, names)
-
-
-def _lacking(host: HostDocument, resources: tuple[str, ...], *, path: str) -> Iterator[FieldError]:
-    for resource in resources:
-        if resource not in host.capacity:
-            expected = f"a whole number, 0 or more: host {host.name} must tell its capacity of every resource"
-            yield FieldError(f"{path}capacity.{resource}", "(absent)", expected)
 
 
 class _Shared:
@@ -259,6 +213,9 @@ def _host(document: HostDocument) -> Host:
         link_mbps=document.link_mbps,
         power=document.power,
         forced_down=document.forced_down,
+        cpu=frozenset(document.cpu),
+        storage=frozenset(document.storage),
+        numa=document.numa,
     )
 
 
@@ -280,6 +237,13 @@ def _server(document: ServerDocument, same: _Shared) -> Server:
         metadata={key: _text(value) for key, value in document.metadata.items()},
         locked=document.locked,
         task=document.task,
+        cpu=same.set(document.cpu),
+        storage=document.storage,
+        extra_specs=document.extra_specs,
+        image=document.image,
+        numa=document.numa,
+        numa_at=document.numa_at,
+        cool_down_s=document.cool_down_s,
     )
 
 
@@ -305,14 +269,24 @@ def _rule_document(rule: RuleSpec) -> dict[str, Any]:
     return {"kind": _KIND_OF[type(rule)], **given}
 
 
+_WHERE_GIVEN = ("cpu", "storage", "extra_specs", "image", "numa", "numa_at", "cool_down_s")
+"""Few hosts and servers have these: a snapshot does not repeat a hundred thousand times that there are none."""
 _FIELDS: dict[type, tuple[str, ...]] = {
-    kind: tuple(one.name for one in fields(kind)) for kind in (Host, Server, Group, *RULE_KINDS.values())
+    kind: tuple(one.name for one in fields(kind) if one.name not in _WHERE_GIVEN)
+    for kind in (Host, Server, Group, *RULE_KINDS.values())
+}
+_RARE: dict[type, tuple[str, ...]] = {
+    kind: tuple(one.name for one in fields(kind) if one.name in _WHERE_GIVEN) for kind in _FIELDS
 }
 _AS_THEY_ARE = frozenset({str, int, float, bool, type(None), dict, tuple})  # asked first, for speed
 
 
 def _plain(value: Any) -> dict[str, Any]:
     read = {name: getattr(value, name) for name in _FIELDS[type(value)]}
+    for name in _RARE[type(value)]:
+        one = getattr(value, name)
+        if one or one == 0:
+            read[name] = one
     return {
         name: one if type(one) in _AS_THEY_ARE or isinstance(one, str) else _as_json(one) for name, one in read.items()
     }

@@ -31,10 +31,10 @@ class Shuffle:
 def shuffle(work: Work, shape: Ints, wanted: int) -> Shuffle | None:
     """The most slots of this shape (R,), at most `wanted` more than there are, on hosts that take servers in.
 
-    None: the servers are not alike enough, or rules on load or soft capacity speak of everyone.
+    None: the servers are not alike enough, or rules on load, soft capacity or isolation speak of everyone.
     """
     board, problem = work.board, work.problem
-    if board.limits or problem.soft_capacity or work.deadline.over():
+    if board.limits or problem.soft_capacity or problem.isolated or work.deadline.over():
         return None
     here = np.flatnonzero(board.open)
     going = [
@@ -69,7 +69,7 @@ def _rearranged(work: Work, stock: Stock, wanted: int, share: float) -> Rearrang
 def _tied(work: Work, server: int) -> bool:
     """Whether a rule looks at this server and others together, or prices where it stands."""
     problem = work.problem
-    in_a_set = server in problem.at_most_of or server in problem.spreads_of or server in problem.together_of
+    in_a_set = server in problem.bound_to_others or server in problem.together_of
     return in_a_set or bool(problem.price_of[server] >= 0)
 
 

@@ -32,7 +32,7 @@ class Defragment:
         names.positive(request.shape, f"{at}shape")
 
     def pursue(self, work: Work, request: DefragmentRequest) -> Verdict:
-        shape = np.array([request.shape.get(name, 0) for name in work.problem.cloud.resources], dtype=np.int64)
+        shape = np.array([request.shape.get(name, 0) for name in work.problem.resources], dtype=np.int64)
         slots = _Slots(work, shape)
         before = slots.total()
         most = slots.most()

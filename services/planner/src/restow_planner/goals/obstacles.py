@@ -43,10 +43,8 @@ def obstacle(work: Work, server: int) -> tuple[Blocker, bool]:
 def _no_host(work: Work, server: int, elsewhere: Bools) -> Blocker:
     """No host suits by the rules, whatever room there is: the fewest rules that leave none, and the best to relax."""
     name, names_of = work.label(server), work.problem.hosts
-    clash = next((one for one in work.clashes if work.server(server) in one.servers), None)
-    if clash is not None:
-        first, second = clash.rules
-        return _blocker(work, server, f"{first}, {second}", clash.why, f"drop {first} or {second}, or make one soft")
+    if (clash := _clash(work, server)) is not None:
+        return clash
     rules = list(work.problem.allowed_by[int(work.problem.class_of[server])])
     guilty = _fewest(rules, elsewhere)
     if not guilty:
@@ -60,6 +58,14 @@ def _no_host(work: Work, server: int, elsewhere: Bools) -> Blocker:
     why = f"no other host suits {name}: {which} {leave}"
     return _blocker(work, server, ", ".join(rule for rule, _ in guilty), why,
                     f"relax {best}{then}, or add a host that all its rules allow")  # fmt: skip
+
+
+def _clash(work: Work, server: int) -> Blocker | None:
+    found = next((one for one in work.clashes if work.server(server) in one.servers), None)
+    if found is None:
+        return None
+    first, second = found.rules
+    return _blocker(work, server, f"{first}, {second}", found.why, f"drop {first} or {second}, or make one soft")
 
 
 def _fewest(rules: list[tuple[str, Bools]], elsewhere: Bools) -> list[tuple[str, Bools]]:
@@ -90,7 +96,7 @@ def _no_room(work: Work, server: int, hosts: list[int], *, sure: bool) -> tuple[
     host = work.host(hosts[nearest])
     short = {
         resource: int(amount)
-        for resource, amount in zip(problem.cloud.resources, missing[:, nearest], strict=True)
+        for resource, amount in zip(problem.resources, missing[:, nearest], strict=True)
         if amount > 0
     }
     if never.all():
@@ -98,21 +104,26 @@ def _no_room(work: Work, server: int, hosts: list[int], *, sure: bool) -> tuple[
         nearest = int(np.argmin(problem.weight @ lacking))
         resource = int(np.argmax(lacking[:, nearest] * problem.weight))
         amount = int(lacking[resource, nearest])
-        unit = problem.cloud.resources[resource]
+        unit = problem.resources[resource]
         host = work.host(hosts[nearest])
         why = f"{name} needs {int(demand[resource, 0])} {unit}; even {host}, freed of all that may move, lacks {amount}"
-        return _blocker(work, server, f"capacity {unit}", why, f"give {host} {amount} {unit} more"), sure
+        return _blocker(work, server, problem.row_rules[resource], why, f"give {host} {amount} {unit} more"), sure
     if not short:
+        if (clash := _clash(work, server)) is not None:
+            return clash, False
         binding = (
             *(problem.at_most[index].rule for index in problem.at_most_of.get(server, ())),
             *(problem.spreads[index].rule for index in problem.spreads_of.get(server, ())),
             *(problem.homeless[index].rule for index in problem.homeless_of.get(server, ())),
+            *(problem.licences[index].rule for index in problem.licences_of.get(server, ())),
+            *(problem.near[index].rule for index in problem.near_of.get(server, ())),
+            *(tally.rule for tally in problem.isolated),
             "earlier goals",
         )
         rule = binding[0]
         return _blocker(work, server, rule, f"{rule} leaves no host with room for {name}", f"relax {rule}"), False
     amounts = ", ".join(f"{amount} {resource}" for resource, amount in short.items())
-    rule = f"capacity {next(iter(short))}"
+    rule = problem.row_rules[problem.resources.index(next(iter(short)))]
     why = f"no host has room for {name}; {host} comes nearest and lacks {amounts}"
     return _blocker(work, server, rule, why, f"free {amounts} on {host}"), False
 
@@ -152,7 +163,7 @@ def too_much_in_all(work: Work, servers: Iterable[int]) -> str | None:
     used = problem.capacity[:, hosts] - board.free[:, hosts]
     room = np.maximum(problem.capacity[:, hosts], used).sum(axis=1)
     need = used.sum(axis=1) + problem.demand[servers].sum(axis=0)
-    for resource, lacking in zip(problem.cloud.resources, (need - room).tolist(), strict=True):
+    for resource, lacking in zip(problem.resources, (need - room).tolist(), strict=True):
         if lacking > 0:
             return f"all open hosts together lack {lacking} {resource}"
     return None

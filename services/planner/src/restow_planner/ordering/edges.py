@@ -8,14 +8,16 @@ one bounded in k's rule. Members of a group that counters do not cover move one 
 every state of the group is one that the list itself passes through.
 """
 
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 
+from restow.cloud.model import Unit
 from restow.ids import HostName, ServerId
 from restow.messages.plan import Action
+from restow_planner.ordering.groups import NearRule, Scene
 from restow_planner.ordering.state import Hop
-from restow_planner.ordering.world import World
-from restow_planner.rules.units import unit_of
+from restow_planner.ordering.world import Place, World
 
 Waits = dict[int, str]
 """What a step waits for: number of the earlier step -> because."""
@@ -31,6 +33,8 @@ def edges(world: World, first: Sequence[HostStep], hops: Sequence[Hop], last: Se
     _counters(world, hops, waits, offset)
     for index in sorted({group for hop in hops for group in world.groups_of.get(hop.server, ())}):
         _group(world, index, hops, waits, offset)
+    _isolation(world, hops, waits, offset)
+    _budgets(world, hops, waits, offset)
     _host_steps_last(hops, last, waits, offset)
     return _reduced(waits)
 
@@ -87,42 +91,79 @@ def _because(rule: str, of: str | None, subject: str, lack: int, freeing: Hop) -
 
 def _group(world: World, index: int, hops: Sequence[Hop], waits: list[Waits], offset: int) -> None:
     group = world.groups[index]
-    members = set(group.servers)
+    members = {one for one in group.servers if one in world.cloud.server_by_id}
     own = [(number, hop) for number, hop in enumerate(hops, start=offset) if hop.server in members]
-    hosts = world.cloud.host_by_name
-    if group.over is None:
-        held = {
-            host for _, hop in own for host in (hop.source, hop.target) if host is not None and host not in world.dead
-        } | {
-            host
-            for member in members
-            if member in world.cloud.server_by_id
-            and (host := world.start(member)) is not None
-            and host not in world.dead
-        }
-        if any(held <= one for one in group.sets):
-            return
-    else:
-        over = group.over
-        moved = {hop.server for _, hop in own}
-        settled = {
-            unit_of(hosts[host], over)
-            for member in members - moved
-            if member in world.cloud.server_by_id and (host := world.start(member)) in hosts and host is not None
-            if host not in world.dead
-        }
-        if len(settled) >= group.at_least:
-            return
-        own = [
-            (number, hop)
-            for number, hop in own
-            if hop.source is None
-            or hop.source in world.dead
-            or hop.target is None
-            or unit_of(hosts[hop.source], over) != unit_of(hosts[hop.target], over)
-        ]
-    for (before, _), (number, _) in pairwise(own):
+    moved = {hop.server for _, hop in own}
+    settled = {member: _living(world, world.start(member)) for member in members - moved}
+    ends = [place for _, hop in own for place in (hop.source, hop.target)]
+    held = {host for place in ends for host in _living(world, place)}.union(*settled.values())
+    if group.never_breaks(Scene(settled, frozenset(held), world.unit)):
+        return
+    own = [(number, hop) for number, hop in own if _crosses(world, hop, group.per)]
+    kept = world.excess_at_start[index] == 0
+    for before, number in _near_pairs(group, own) if isinstance(group, NearRule) and kept else _one_by_one(own):
         waits[number].setdefault(before, f"{group.rule}: its servers move one at a time")
+
+
+def _living(world: World, place: Place) -> tuple[HostName, ...]:
+    return () if place is None or place not in world.host_index or place in world.dead else (place,)
+
+
+def _crosses(world: World, hop: Hop, per: Unit) -> bool:
+    if hop.source is None or hop.source in world.dead or hop.target is None:
+        return True
+    return world.unit(hop.source, per) != world.unit(hop.target, per)
+
+
+def _one_by_one(own: Sequence[tuple[int, Hop]]) -> Iterator[tuple[int, int]]:
+    return ((before, number) for (before, _), (number, _) in pairwise(own))
+
+
+def _near_pairs(group: NearRule, own: Sequence[tuple[int, Hop]]) -> Iterator[tuple[int, int]]:
+    """Who is company moves alone; between two such moves the others come and go as they like.
+
+    As long as none of them is without company, each is judged by itself, so that their order does not matter.
+    """
+    last: int | None = None
+    since: list[int] = []
+    for number, hop in own:
+        if hop.server in group.near:
+            if last is not None:
+                yield last, number
+            since.append(number)
+        else:
+            yield from ((before, number) for before in (since or ([] if last is None else [last])))
+            last, since = number, []
+
+
+def _isolation(world: World, hops: Sequence[Hop], waits: list[Waits], offset: int) -> None:
+    """Who comes to a host waits for all who left it before and may not meet him there.
+
+    Then no two of them ever meet: whoever is there with him has come after he left, or has left before he came.
+    """
+    for isolation in world.isolated:
+        left: dict[tuple[HostName, bool], list[int]] = {}
+        for number, hop in enumerate(hops, start=offset):
+            member = hop.server in isolation.members
+            if hop.target is not None:
+                for before in left.get((hop.target, not member), ()):
+                    why = f"{isolation.rule}: {hops[before - offset].server} must have left {hop.target} first"
+                    waits[number].setdefault(before, why)
+            if hop.source is not None:
+                left.setdefault((hop.source, member), []).append(number)
+
+
+def _budgets(world: World, hops: Sequence[Hop], waits: list[Waits], offset: int) -> None:
+    """As many lanes as may be on their way at once; in each lane one after the other."""
+    for budget in world.budgets:
+        members = frozenset(budget.servers)
+        lanes: deque[int] = deque(maxlen=budget.count)
+        for number, hop in enumerate(hops, start=offset):
+            if hop.server in members and hop.source not in (None, *world.dead) and hop.target is not None:
+                if len(lanes) == budget.count:
+                    why = f"{budget.rule}: at most {budget.count} of these servers may be on their way at once"
+                    waits[number].setdefault(lanes[0], why)
+                lanes.append(number)
 
 
 def _host_steps_last(hops: Sequence[Hop], last: Sequence[HostStep], waits: list[Waits], offset: int) -> None:

@@ -85,7 +85,7 @@ class Greedy:
         if source is not None:
             self._guests.setdefault(source, set()).discard(server)
         freed = [("counter", counter) for counter, _ in self.state.world.departures(server, source, target)]
-        freed += [("group", group) for group in self.state.world.groups_of.get(server, ())]
+        freed += [("group", group) for group in self.state.world.group_numbers(server)]
         for key in freed:
             for waiting in self._watching.pop(key, ()):
                 self._push(waiting)

@@ -37,8 +37,7 @@ class Grid:
         assert len(self.hosts) <= HOSTS_MAX, "a host number is one byte"
         number = {host: index for index, host in enumerate(self.hosts)}
         resources = sorted({name for name, _ in world.capacities})
-        known = world.cloud.server_by_id
-        demand = {server: tuple(known[server].demand.get(name, 0) for name in resources) for server in servers}
+        demand = {server: tuple(world.amount(server, name) for name in resources) for server in servers}
         opened = {
             server: tuple(number[host] for host in self.hosts if world.forbidden(server, host) is None)
             for server in servers
@@ -50,6 +49,7 @@ class Grid:
             goal = goals[server]
             assert goal is not None
             own = str(server) if server in special else ""
+            own += "".join("m" if server in one.members else "-" for one in world.isolated)
             return demand[server], opened[server], number[goal], world.memory(server), own
 
         keys = {server: alike(server) for server in servers}
@@ -64,7 +64,7 @@ class Grid:
         assert len(self.origin) == len(self.goal) == len(self.servers), "who stands nowhere cannot move"
         self.memory = [world.memory(server) for server in self.servers]
         self.open = [opened[server] for server in self.servers]
-        self.special = [server in special for server in self.servers]
+        self.judged = [bool(world.isolated) or server in special for server in self.servers]
         self._pack([demand[server] for server in self.servers], resources)
         self._classes()
         self._prices()
@@ -210,10 +210,9 @@ class Grid:
         known: set[tuple[int, int, int]] = set()
         found = []
         for index, host in moves:
-            if self.special[index]:
-                if not self._allowed(here, index, host):
-                    continue
-            elif self.single[index] is False:
+            if self.judged[index] and not self._allowed(here, index, host):
+                continue
+            if self.single[index] is False:
                 twin = (self.ranges[index][0], here[index], host)
                 if twin in known:
                     continue
@@ -240,6 +239,8 @@ class Grid:
         world, server, target = self._start.world, self.servers[index], self.hosts[host]
         at = {one: self.hosts[place] for one, place in zip(self.servers, here, strict=True)}
         hosts = world.cloud.host_by_name
+        if any(self._strangers(number, at, server, target) for number in range(len(world.isolated))):
+            return False
         for rule in world.at_most_of.get(server, ()):
             unit = unit_of(hosts[target], rule.per)
             if unit_of(hosts[at[server]], rule.per) == unit:
@@ -260,6 +261,16 @@ class Grid:
                 if world.group_excess(number, ends) > world.excess_at_start[number]:
                     return False
         return True
+
+    def _strangers(self, number: int, at: Mapping[ServerId, HostName], server: ServerId, target: HostName) -> bool:
+        """Whether on the target somebody stands with whom this server may not be there."""
+        members = self._start.world.isolated[number].members
+        mine = server in members
+        outside = self._start.strangers(number, server, target)  # of these, who is in the grid is counted anew
+        for other in self.servers:
+            if (other in members) is not mine:
+                outside += (at[other] == target) - (self._start.place(other) == target)
+        return outside > 0
 
     # --- what is left to pay ---------------------------------------------------------------------
 

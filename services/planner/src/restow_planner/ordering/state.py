@@ -23,13 +23,15 @@ class State:
     delta: dict[int, int] = field(default_factory=dict)  # of counters, against the start
     at: dict[ServerId, Place] = field(default_factory=dict)
     hops: list[Hop] = field(default_factory=list)
+    guests: dict[tuple[int, HostName, bool], int] = field(default_factory=dict)
+    """Members and strangers of each isolation on each host, against the start."""
 
     @classmethod
     def of(cls, world: World) -> "State":
         return cls(world)
 
     def copy(self) -> "State":
-        return State(self.world, dict(self.delta), dict(self.at), list(self.hops))
+        return State(self.world, dict(self.delta), dict(self.at), list(self.hops), dict(self.guests))
 
     def place(self, server: ServerId) -> Place:
         return self.at[server] if server in self.at else self.world.start(server)
@@ -47,7 +49,13 @@ class State:
         )
 
     def broken_group(self, server: ServerId, target: Place) -> int | None:
-        """The first group that this move would break now, at its start or at its end; None if none."""
+        """The first group that this move would break now, at its start or at its end; None if none.
+
+        Isolations have the numbers after those of the groups.
+        """
+        for number in range(len(self.world.isolated)):
+            if target is not None and self.strangers(number, server, target):
+                return len(self.world.groups) + number
         for index in self.world.groups_of.get(server, ()):
             members = self.world.groups[index].servers
             ends: dict[ServerId, tuple[HostName, ...]] = {
@@ -69,13 +77,19 @@ class State:
         known = self.world.cloud.server_by_id.get(server)
         return known.host if known is not None and known.host in self.world.host_index else None
 
+    def strangers(self, number: int, server: ServerId, host: HostName) -> int:
+        """How many stand on this host now with whom this server may not be there."""
+        isolation = self.world.isolated[number]
+        member = server in isolation.members
+        return isolation.strangers(host, member=member) + self.guests.get((number, host, not member), 0)
+
     def fits(self, server: ServerId, target: Place) -> bool:
         load, delta, counters = self.world.load, self.delta, self.world.counters
         arriving = self.world.arrivals(server, self.place(server), target)  # may add counters
         for counter, amount in arriving:
             if load[counter] + delta.get(counter, 0) + amount > counters[counter].limit:
                 return False
-        return server not in self.world.groups_of or self.broken_group(server, target) is None
+        return not self.world.judges(server) or self.broken_group(server, target) is None
 
     def go(self, server: ServerId, target: Place) -> None:
         source = self.place(server)
@@ -83,6 +97,11 @@ class State:
             self.delta[counter] = self.delta.get(counter, 0) + amount
         for counter, amount in self.world.departures(server, source, target):
             self.delta[counter] = self.delta.get(counter, 0) - amount
+        for number, isolation in enumerate(self.world.isolated):
+            for host, change in ((source, -1), (target, 1)):
+                if host is not None:
+                    key = (number, host, server in isolation.members)
+                    self.guests[key] = self.guests.get(key, 0) + change
         self.at[server] = target
         self.hops.append(Hop(server, source, target))
 

@@ -1,7 +1,8 @@
 """What the ordering knows of a cloud: integer counters with limits, and groups of servers; pure.
 
 Hard `Capacity` and `AtMost` become counters: a server weighs on some of them wherever it holds resources.
-Hard `Spread` and `Together` become groups, judged as a whole.
+Hard `Spread`, `Together`, `AtMostUnits` and `Near` become groups, judged as a whole; `Isolated` is looked up by host,
+and `AtOnce` concerns the edges alone.
 """
 
 from collections.abc import Iterable, Mapping
@@ -9,7 +10,22 @@ from dataclasses import dataclass, field
 
 from restow.cloud.model import Cloud, Unit
 from restow.ids import HostName, ServerId
-from restow_planner.primitives import Allowed, AtMost, Capacity, Closed, Fixed, Primitive, Spread, Together
+from restow_planner.ordering.groups import GroupRule, LicenceRule, NearRule, SpreadRule, TogetherRule
+from restow_planner.ordering.isolation import Isolation, isolations
+from restow_planner.primitives import (
+    Allowed,
+    AtMost,
+    AtMostUnits,
+    AtOnce,
+    Capacity,
+    Closed,
+    Fixed,
+    Isolated,
+    Near,
+    Primitive,
+    Spread,
+    Together,
+)
 from restow_planner.rules.units import unit_of
 
 Place = HostName | None
@@ -26,17 +42,6 @@ class Counter:
     subject: str
     limit: int
     servers: tuple[ServerId, ...] = ()  # who is counted; empty: everybody
-
-
-@dataclass(frozen=True, slots=True)
-class GroupRule:
-    """A hard Spread (`over`, `at_least`) or a hard Together (`sets`)."""
-
-    rule: str
-    servers: tuple[ServerId, ...]
-    over: Unit | None = None
-    at_least: int = 0
-    sets: tuple[frozenset[HostName], ...] = ()
 
 
 @dataclass(slots=True)
@@ -60,6 +65,9 @@ class World:
     at_most_of: dict[ServerId, list[AtMost]] = field(default_factory=dict)
     _units: dict[tuple[int, str], int] = field(default_factory=dict)  # counters of an AtMost
     allowed_of: dict[ServerId, list[Allowed]] = field(default_factory=dict)
+    isolated: list[Isolation] = field(default_factory=list)
+    budgets: list[AtOnce] = field(default_factory=list)
+    own: dict[str, Mapping[ServerId, int]] = field(default_factory=dict)  # of resources that rules made up
     _weights: dict[tuple[ServerId, HostName], Weights] = field(default_factory=dict)
 
     def start(self, server: ServerId) -> Place:
@@ -69,16 +77,33 @@ class World:
         """MiB to carry in a move, at least 1 so that no move is for nothing."""
         return max(1, self.cloud.server_by_id[server].demand.get("memory_mib", 0))
 
+    def amount(self, server: ServerId, resource: str) -> int:
+        """What the server takes of a resource of the cloud, or of one that a rule has made up."""
+        own = self.own.get(resource)
+        return self.cloud.server_by_id[server].demand.get(resource, 0) if own is None else own.get(server, 0)
+
+    def unit(self, host: HostName, per: Unit) -> str:
+        return unit_of(self.cloud.host_by_name[host], per)
+
+    def group_numbers(self, server: ServerId) -> Iterable[int]:
+        """The groups that a move of this server concerns; isolations come after them, and concern everybody."""
+        first = len(self.groups)
+        return (*self.groups_of.get(server, ()), *range(first, first + len(self.isolated)))
+
+    def judges(self, server: ServerId) -> bool:
+        """Whether a rule has to look at other servers when this one moves."""
+        return bool(self.isolated) or server in self.groups_of
+
     def weights(self, server: ServerId, host: HostName) -> Weights:
         """What the server weighs on which counters while it holds resources on this host."""
         key = (server, host)
         known = self._weights.get(key)
         if known is None:
-            demand = self.cloud.server_by_id[server].demand
             index = self.host_index.get(host)
             if index is None:
                 return ()
-            found = [(base + index, demand[name]) for name, base in self.capacities if demand.get(name, 0) > 0]
+            claims = ((base, self.amount(server, name)) for name, base in self.capacities)
+            found = [(base + index, amount) for base, amount in claims if amount > 0]
             at = self.cloud.host_by_name[host]
             found += [(self._in_unit(one, unit_of(at, one.per)), 1) for one in self.at_most_of.get(server, ())]
             known = self._weights[key] = tuple(found)
@@ -119,26 +144,23 @@ class World:
     def group_excess(self, index: int, ends: Mapping[ServerId, tuple[HostName, ...]]) -> int:
         """By how much the group breaks its rule with its members' resources on these hosts (two during a move)."""
         group = self.groups[index]
-        alive = (tuple(host for host in ends.get(member, ()) if host not in self.dead) for member in group.servers)
-        if group.over is None:
-            held = [frozenset(here) for here in alive if here]
-            return len(held) - max((sum(here <= one for here in held) for one in group.sets), default=0)
-        units = [frozenset(unit_of(self.cloud.host_by_name[host], group.over) for host in here) for here in alive]
-        placed = [one for one in units if one]
-        sure = {next(iter(one)) for one in placed if len(one) == 1}
-        loose = [one for one in placed if len(one) > 1]  # one member moves at a time, so there is at most one
-        standing = len(sure) + (1 if len(loose) == 1 and not loose[0] & sure else 0)  # whichever end is counted
-        return max(0, min(group.at_least, len(placed)) - standing)
+        alive = {
+            member: tuple(host for host in ends.get(member, ()) if host not in self.dead) for member in group.servers
+        }
+        return group.excess(alive, self.unit)
 
 
 def compile_world(cloud: Cloud, primitives: Iterable[Primitive], *, dead: Iterable[HostName] = ()) -> World:
     """Counters and groups of the hard primitives; soft ones are no business of the ordering."""
     world = World(cloud, frozenset(dead))
     world.host_index = {host.name: index for index, host in enumerate(cloud.hosts)}
+    isolated: list[Isolated] = []
     for primitive in primitives:
         match primitive:
             case Capacity(soft=None):
                 world.capacities.append((primitive.resource, len(world.counters)))
+                if primitive.demand is not None:
+                    world.own[primitive.resource] = primitive.demand
                 for host in cloud.hosts:
                     limit = primitive.capacity.get(host.name, 0)
                     world.counters.append(Counter(primitive.rule, primitive.resource, host.name, limit))
@@ -155,11 +177,21 @@ def compile_world(cloud: Cloud, primitives: Iterable[Primitive], *, dead: Iterab
                 for server, why in primitive.why.items():
                     world.fixed.setdefault(server, why)
             case Spread(soft=None):
-                _add_group(world, GroupRule(primitive.rule, primitive.servers, primitive.over, primitive.at_least))
+                _add_group(world, SpreadRule(primitive.rule, primitive.servers, primitive.over, primitive.at_least))
             case Together(soft=None):
-                _add_group(world, GroupRule(primitive.rule, primitive.servers, sets=primitive.host_sets))
+                _add_group(world, TogetherRule(primitive.rule, primitive.servers, primitive.host_sets))
+            case AtMostUnits(soft=None):
+                _add_group(world, LicenceRule(primitive.rule, primitive.servers, primitive.per, primitive.count))
+            case Near(soft=None):
+                near = frozenset(primitive.servers).difference(primitive.to)
+                _add_group(world, NearRule(primitive.rule, near, primitive.to, primitive.per))
+            case Isolated(soft=None):
+                isolated.append(primitive)
+            case AtOnce(soft=None):
+                world.budgets.append(primitive)
             case _:
                 pass  # soft: priced by the solvers
+    world.isolated = list(isolations(cloud, isolated))
     _count(world)
     return world
 
@@ -177,7 +209,7 @@ def _count(world: World) -> None:
         index = world.host_index.get(one.host) if one.host is not None else None
         if index is not None:
             for resource, base in world.capacities:
-                world.load[base + index] += one.demand.get(resource, 0)
+                world.load[base + index] += world.amount(one.id, resource)
     for index, group in enumerate(world.groups):
         world.excess_at_start.append(
             world.group_excess(index, {member: _home(world, member) for member in group.servers})

@@ -1,16 +1,34 @@
 """Every rule, one file each. To add one: write its file, name it here, test it. Pure."""
 
 from restow.cloud.model import Cloud
-from restow_planner.primitives import Allowed, AtMost, Capacity, Primitive, Spread, Together
+from restow_planner.primitives import (
+    Allowed,
+    AtMost,
+    AtMostUnits,
+    AtOnce,
+    Capacity,
+    Isolated,
+    Near,
+    Primitive,
+    Spread,
+    Together,
+)
 from restow_planner.rules.allow import AllowRule
 from restow_planner.rules.among import AmongRule
 from restow_planner.rules.at_most import AtMostRule
 from restow_planner.rules.ban import BanRule
 from restow_planner.rules.base import Occupancy, Rule, Violation
+from restow_planner.rules.budget import BudgetRule
 from restow_planner.rules.capacity import CapacityRule
+from restow_planner.rules.dedicate import DedicateRule
 from restow_planner.rules.groups import GroupRule
 from restow_planner.rules.host_state import HostStateRule
+from restow_planner.rules.isolate import IsolateRule
+from restow_planner.rules.licence import LicenceRule
+from restow_planner.rules.load import LoadRule
+from restow_planner.rules.near import NearRule
 from restow_planner.rules.reserve import ReserveRule
+from restow_planner.rules.residency import ResidencyRule
 from restow_planner.rules.spread import SpreadRule
 from restow_planner.rules.together import TogetherRule
 from restow_planner.rules.traits import TraitRule
@@ -31,6 +49,13 @@ RULES: tuple[Rule, ...] = (
     SpreadRule(),
     TogetherRule(),
     AmongRule(),
+    LoadRule(),
+    NearRule(),
+    LicenceRule(),
+    ResidencyRule(),
+    DedicateRule(),
+    IsolateRule(),
+    BudgetRule(),
 )
 
 
@@ -47,7 +72,7 @@ def hard_primitives(cloud: Cloud) -> tuple[Primitive, ...]:
 def price_of(primitive: Primitive) -> float | None:
     """The price of breaking this primitive, or None where it is hard."""
     match primitive:
-        case Capacity() | Allowed() | AtMost() | Spread() | Together():
+        case Capacity() | Allowed() | AtMost() | Spread() | Together() | AtMostUnits() | Near() | Isolated() | AtOnce():
             return primitive.soft
         case _:
             return None

@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from restow.cloud.model import Among, AtMostPer, Cloud, SpreadOver, TogetherIn
+from restow.cloud.model import Among, AtMostPer, Budget, Cloud, Licence, NearTo, SpreadOver, TogetherIn
 from restow.ids import HostName, ServerId
 
-COMPANY = SpreadOver | TogetherIn | Among | AtMostPer
+COMPANY = SpreadOver | TogetherIn | Among | AtMostPer | Licence | NearTo | Budget
 """The rules that say how their servers stand to each other, and nothing else."""
 
 
@@ -21,15 +21,19 @@ def affected(cloud: Cloud, moved: Mapping[ServerId, Iterable[HostName]]) -> Clou
     keep = set(moved) | {one.id for name in names for one in cloud.servers_on[name]}
     groups = tuple(group for group in cloud.groups if not moved.keys().isdisjoint(group.members))
     rules = tuple(
-        replace(spec, servers=()) if isinstance(spec, COMPANY) and moved.keys().isdisjoint(spec.servers) else spec
+        replace(spec, servers=()) if isinstance(spec, COMPANY) and moved.keys().isdisjoint(_members(spec)) else spec
         for spec in cloud.rules
     )
     for members in (
         *(group.members for group in groups),
-        *(spec.servers for spec in rules if isinstance(spec, COMPANY)),
+        *(_members(spec) for spec in rules if isinstance(spec, COMPANY) and spec.servers),
     ):
         keep |= set(members)
     servers = tuple(one for one in cloud.servers if one.id in keep)
     names |= {one.host for one in servers if one.host is not None}
     hosts = tuple(host for host in cloud.hosts if host.name in names)
     return replace(cloud, hosts=hosts, servers=servers, groups=groups, rules=rules)
+
+
+def _members(spec: COMPANY) -> tuple[ServerId, ...]:
+    return spec.servers + spec.to if isinstance(spec, NearTo) else spec.servers

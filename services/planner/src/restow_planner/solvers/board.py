@@ -3,14 +3,16 @@
 All hot questions are answered for all hosts at once on plain arrays.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from restow_planner.problem import Bools, Floats, Ints, Problem, Tally
+from restow_planner.solvers.counts import Counts
+from restow_planner.solvers.joint import Joint
 
 NOWHERE = -1
 SOFT_WEIGHT = 1_000.0
@@ -25,44 +27,6 @@ class LoadLimit:
     room: Floats  # (H,)
     base: Floats  # (H,) what is there besides the servers
     limit: float
-
-
-class Counts(Sequence[Ints]):
-    """How many members of each tally stand in each of its units; `standing` says on which host a member counts.
-
-    Counted when first asked for: of thousands of groups a plan touches few, and each has a number per unit.
-    """
-
-    def __init__(self, tallies: Sequence[Tally], standing: Callable[[int], int]) -> None:
-        self._tallies, self._standing = tallies, standing
-        self._known: dict[int, Ints] = {}
-
-    def __len__(self) -> int:
-        return len(self._tallies)
-
-    @overload
-    def __getitem__(self, index: int) -> Ints: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Ints]: ...
-    def __getitem__(self, index: int | slice) -> Ints | Sequence[Ints]:
-        if isinstance(index, slice):
-            return [self[one] for one in range(len(self))[index]]
-        known = self._known.get(index)
-        if known is None:
-            if not 0 <= index < len(self._tallies):
-                raise IndexError(index)
-            tally = self._tallies[index]
-            units = [int(tally.unit[host]) for one in tally.members if (host := self._standing(one)) >= 0]
-            known = self._known[index] = np.bincount(np.array(units, dtype=np.int64), minlength=tally.units)
-        return known
-
-    def shift(self, index: int, old: int, new: int) -> None:
-        """A member leaves host `old` for host `new`; to be told before `standing` knows."""
-        known, unit = self._known.get(index), self._tallies[index].unit
-        if known is not None and old >= 0:
-            known[unit[old]] -= 1
-        if known is not None and new >= 0:
-            known[unit[new]] += 1
 
 
 @dataclass(slots=True)
@@ -82,6 +46,7 @@ class Board:
     moved: set[int] = field(init=False)
     counts: Counts = field(init=False)
     spread: Counts = field(init=False)
+    joint: Joint | None = field(init=False)
     dead: set[int] = field(init=False)
     spread_goal: list[int] = field(init=False)
     loads: list[Floats] = field(init=False)
@@ -105,6 +70,8 @@ class Board:
         self.dead = set()
         self.counts = Counts(problem.at_most, self.at.__getitem__)
         self.spread = Counts(problem.spreads, self._company)
+        named = problem.licences or problem.near or problem.isolated
+        self.joint = Joint(problem, self.at, self._company) if named else None
         self.spread_goal = [min(tally.number, self._units_of(tally)) for tally in problem.spreads]
         self.loads = []
         self._log = []
@@ -135,7 +102,11 @@ class Board:
             if server not in self.dead and self.at[server] == self.problem.start[server]:
                 for index in self.problem.spreads_of.get(server, ()):
                     self.spread.shift(index, self.at[server], NOWHERE)
+                if self.joint:
+                    self.joint.lose(server)
                 self.dead.add(server)
+        if self.joint:
+            self.joint.settle()
 
     def _uncounted(self, server: int, host: int) -> bool:
         return server in self.dead and host == self.problem.start[server]
@@ -192,6 +163,8 @@ class Board:
             placed = frozenset(self.at[one] for one in group.members if one != server and self.at[one] >= 0)
             found = group.allowed(placed, len(problem.hosts))
             mask = found if mask is None else mask & found
+        if self.joint and (found_together := self.joint.agrees(server)) is not None:
+            mask = found_together if mask is None else mask & found_together
         for limit, load in zip(self.limits, self.loads, strict=True):
             found = load + limit.part[server] <= limit.limit * limit.room + 1e-9
             mask = found if mask is None else mask & found
@@ -245,6 +218,8 @@ class Board:
             if labels:
                 apart = ~np.isin(group.label, sorted(labels)) * group.price
                 total = _sum(total, apart)
+        if self.joint and (asked := self.joint.price(server)) is not None:
+            total = _sum(total, asked)
         for resource, capacity, price in problem.soft_capacity:
             amount = int(problem.demand[server, resource])
             if amount:
@@ -304,6 +279,8 @@ class Board:
             before = NOWHERE if self._uncounted(server, old) else old
             after = NOWHERE if self._uncounted(server, host) else host
             self.spread.shift(index, before, after)
+        if self.joint:
+            self.joint.shift(server, old, host, gone=self._uncounted(server, old), back=self._uncounted(server, host))
         for limit, load in zip(self.limits, self.loads, strict=True):
             if old >= 0:
                 load[old] -= limit.part[server]

@@ -15,6 +15,7 @@ from restow_planner.deadline import Deadline
 from restow_planner.problem import Tally
 from restow_planner.solvers import cp_sat
 from restow_planner.solvers.board import Board
+from restow_planner.solvers.joint_model import JointModel
 
 if TYPE_CHECKING:
     from ortools.sat.python import cp_model
@@ -141,6 +142,7 @@ class _Model:
         self._capacity()
         self._tallies()
         self._homeless()
+        self._joint()
         self._loads()
         self._objective(moves_max, vacate)
 
@@ -231,6 +233,12 @@ class _Model:
             for index in (self.of_server[one] for one in free):
                 for host in self.groups[index].targets:
                     self.model.add(self.count[index, host] <= sum(holding.get(host, [])))
+
+    def _joint(self) -> None:
+        """Licences, nearness, isolation: only where the cloud has any."""
+        if self.board.joint is not None:
+            members = [group.members for group in self.groups]
+            JointModel(self.model, self.board, self.count, members, self._by_unit).add()
 
     def _may_be_left(self, server: int) -> bool:
         return server in self.free and self.groups[self.of_server[server]].must

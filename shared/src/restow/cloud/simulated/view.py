@@ -33,6 +33,7 @@ class View:
             servers=self._server_values,
             groups=given.groups,
             rules=given.rules,
+            aggregates=given.aggregates,
         )
 
     def host(self, name: HostName) -> Host:
@@ -107,6 +108,13 @@ class View:
             metadata=base.metadata,
             locked=base.locked,
             task=server.task,
+            cpu=base.cpu,
+            storage=base.storage,
+            extra_specs=base.extra_specs,
+            image=base.image,
+            numa=base.numa,
+            numa_at=base.numa_at if server.host == base.host else (),
+            cool_down_s=base.cool_down_s,
         )
 
     def _host_value(self, host: HostNow) -> Host:
@@ -126,6 +134,9 @@ class View:
             link_mbps=base.link_mbps,
             power=host.power,
             forced_down=host.forced_down,
+            cpu=base.cpu,
+            storage=base.storage,
+            numa=base.numa,
         )
 
     def _load(self, host: HostNow) -> dict[str, float]:

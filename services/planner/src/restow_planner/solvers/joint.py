@@ -1,0 +1,139 @@
+"""What a board keeps for the rules that tie servers to units and to strangers: licences, nearness, isolation; pure."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from restow_planner.problem import Bools, Floats, Ints, Problem
+from restow_planner.solvers.counts import Counts
+
+NOWHERE = -1
+MEND_PRICE = 1_000_000.0
+"""Of a place where a server breaks a hard rule as it did before: it is better to mend."""
+
+
+class Joint:
+    """`company` says on which host a server counts for a rule; a server whose host has failed counts nowhere."""
+
+    def __init__(self, problem: Problem, at: Sequence[int], company: Callable[[int], int]) -> None:
+        self._problem, self._at, self._company = problem, at, company
+        self._licences = Counts(problem.licences, company)
+        self._near = Counts([one.servers for one in problem.near], company)
+        self._to = Counts([one.to for one in problem.near], company)
+        self._isolated = Counts(problem.isolated, at.__getitem__)
+        self._standing = np.bincount([host for host in at if host >= 0], minlength=len(problem.hosts))
+        self._to_members = [frozenset(one.to.members) for one in problem.near]
+        self.apart_most = [self.apart(index) for index in range(len(problem.near))]
+        """Of each Near: how many servers may be without company, because so many were."""
+
+    def apart(self, index: int) -> int:
+        """How many servers of this Near stand where none of the others does."""
+        return int(self._near[index][self._to[index] == 0].sum())
+
+    def units_held(self, index: int) -> int:
+        return int((self._licences[index] > 0).sum())
+
+    # -- what may be ----------------------------------------------------------------------------------
+
+    def agrees(self, server: int) -> Bools | None:
+        """(H,) where the hard ones of these rules leave the server a place; None: everywhere."""
+        problem = self._problem
+        mask: Bools | None = None
+        for index in problem.licences_of.get(server, ()):
+            tally = problem.licences[index]
+            if tally.soft is None and self.units_held(index) >= tally.number:
+                mask = _both(mask, (self._licences[index] > 0)[tally.unit])
+        for index in problem.near_of.get(server, ()):
+            if problem.near[index].servers.soft is None:
+                mask = _both(mask, self._keeps_near(index, server))
+        for index, tally in enumerate(problem.isolated):
+            if tally.soft is None:
+                mask = _both(mask, self._strangers(index, server) == 0)
+        return mask
+
+    def _keeps_near(self, index: int, server: int) -> Bools | None:
+        """A server on its way holds both ends, and one of `to` is company to nobody until it has arrived."""
+        unit = self._problem.near[index].servers.unit
+        near, served = self._near[index], self._to[index] > 0
+        host, most = self._company(server), self.apart_most[index]
+        here = int(unit[host]) if host >= 0 else NOWHERE
+        apart = self.apart(index)
+        if server in self._to_members[index]:
+            if here < 0:  # lifted off: those whom that left alone wait for it
+                joined: Bools = apart - np.where(served, 0, near)[unit] <= most
+                return joined
+            if self._to[index][here] > 1 or apart + int(near[here]) <= most:
+                return None
+            same: Bools = unit == here
+            return same
+        if apart - (here >= 0 and not served[here]) + 1 <= most:
+            return None
+        found: Bools = served[unit] | (unit == here)
+        return found
+
+    def _strangers(self, index: int, server: int) -> Ints:
+        """(H,) how many servers stand on each host that may not be there together with this one."""
+        members = self._isolated[index]
+        strangers: Ints = self._standing - members if index in self._problem.isolated_of.get(server, ()) else members
+        return strangers
+
+    # -- what is good ---------------------------------------------------------------------------------
+
+    def price(self, server: int) -> Floats | None:
+        """(H,) what soft rules, and hard ones broken already, charge for the arrival; None: nothing anywhere."""
+        problem = self._problem
+        total: Floats | None = None
+        for index in problem.licences_of.get(server, ()):
+            tally = problem.licences[index]
+            if tally.soft is not None and self.units_held(index) >= tally.number:
+                total = _sum(total, (self._licences[index] == 0)[tally.unit] * tally.soft)
+        for index in problem.near_of.get(server, ()):
+            rule = problem.near[index].servers
+            if (rule.soft is not None or self.apart_most[index]) and server not in self._to_members[index]:
+                price = MEND_PRICE if rule.soft is None else rule.soft
+                total = _sum(total, (self._to[index] == 0)[rule.unit] * price)
+        for index, tally in enumerate(problem.isolated):
+            if tally.soft is not None:
+                total = _sum(total, (self._strangers(index, server) > 0) * tally.soft)
+        return total
+
+    # -- changing it ----------------------------------------------------------------------------------
+
+    def shift(self, server: int, old: int, new: int, *, gone: bool, back: bool) -> None:
+        """The server leaves `old` for `new`; `gone`, `back`: it does not count there, as that host has failed."""
+        problem = self._problem
+        ends = NOWHERE if gone else old, NOWHERE if back else new
+        for index in problem.licences_of.get(server, ()):
+            self._licences.shift(index, *ends)
+        for index in problem.near_of.get(server, ()):
+            (self._to if server in self._to_members[index] else self._near).shift(index, *ends)
+        for index in problem.isolated_of.get(server, ()):
+            self._isolated.shift(index, old, new)
+        if old >= 0:
+            self._standing[old] -= 1
+        if new >= 0:
+            self._standing[new] += 1
+
+    def lose(self, server: int) -> None:
+        """Where it stands nothing runs any more. When all that are lost are told, `settle`."""
+        here = self._at[server]
+        for index in self._problem.licences_of.get(server, ()):
+            self._licences.shift(index, here, NOWHERE)
+        for index in self._problem.near_of.get(server, ()):
+            (self._to if server in self._to_members[index] else self._near).shift(index, here, NOWHERE)
+
+    def settle(self) -> None:
+        """Whom a death has left without company, the plan has not."""
+        self.apart_most = [max(most, self.apart(index)) for index, most in enumerate(self.apart_most)]
+
+
+def _both(mask: Bools | None, found: Bools | None) -> Bools | None:
+    if mask is None or found is None:
+        return found if mask is None else mask
+    return mask & found
+
+
+def _sum(total: Floats | None, more: NDArray[Any]) -> Floats:
+    return more.astype(np.float64) if total is None else total + more

@@ -1,0 +1,99 @@
+"""Licences, nearness and isolation in the words of CP-SAT: what a repacking may not make worse; pure."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from restow_planner.arrays import Nearness, Tally
+from restow_planner.solvers.board import Board
+
+if TYPE_CHECKING:
+    from ortools.sat.python import cp_model
+
+    Coming = dict[int, list[cp_model.IntVar]]
+
+
+class JointModel:
+    """`count`: how many of a group stand on a host at the end; `by_unit` tells who may come to a unit and who stays.
+
+    The members of these rules are groups of one, so for them a count is a yes or no.
+    """
+
+    def __init__(
+        self,
+        model: "cp_model.CpModel",
+        board: Board,
+        count: "Mapping[tuple[int, int], cp_model.IntVar]",
+        members: Sequence[tuple[int, ...]],
+        by_unit: "Callable[[Tally], tuple[Coming, dict[int, int]]]",
+    ) -> None:
+        self._model, self._board, self._count = model, board, count
+        self._members, self._by_unit = members, by_unit
+        self._free = {server for group in members for server in group}
+
+    def add(self) -> None:
+        problem = self._board.problem
+        for tally in problem.licences:
+            if tally.soft is None and self._concerned(tally.members):
+                self._licence(tally)
+        for index, rule in enumerate(problem.near):
+            if rule.servers.soft is None and self._concerned(rule.members):
+                self._near(index, rule)
+        for tally in problem.isolated:
+            if tally.soft is None:
+                self._isolated(tally)
+
+    def _concerned(self, members: tuple[int, ...]) -> bool:
+        return any(one in self._free for one in members)
+
+    def _licence(self, tally: Tally) -> None:
+        coming, staying = self._by_unit(tally)
+        held = []
+        for unit, variables in coming.items():
+            if unit not in staying:
+                flag = self._model.new_bool_var("")
+                for variable in variables:
+                    self._model.add(variable <= flag)
+                held.append(flag)
+        start = self._board.problem.start
+        at_start = {int(tally.unit[start[one]]) for one in tally.members if start[one] >= 0}
+        self._model.add(sum(held) + len(staying) <= max(tally.number, len(at_start)))
+
+    def _near(self, index: int, rule: Nearness) -> None:
+        joint = self._board.joint
+        assert joint is not None
+        coming, staying = self._by_unit(rule.servers)
+        company, always = self._by_unit(rule.to)
+        apart: list[cp_model.LinearExprT] = []
+        for unit in {*coming, *staying}:
+            if unit in always:
+                continue
+            served = self._model.new_bool_var("")
+            self._model.add(served <= sum(company.get(unit, [])))
+            for variable in coming.get(unit, []):
+                without = self._model.new_bool_var("")
+                self._model.add(variable <= served + without)
+                apart.append(without)
+            apart.append(staying.get(unit, 0) * (1 - served))
+        self._model.add(sum(apart) <= joint.apart_most[index])
+
+    def _isolated(self, tally: Tally) -> None:
+        """On a host with both kinds, which is so at the start only, there come to be no more than there were."""
+        inside = set(tally.members)
+        board = self._board
+        mine: Coming = {}
+        others: Coming = {}
+        most: dict[int, int] = {}
+        for (index, host), variable in self._count.items():
+            (mine if self._members[index][0] in inside else others).setdefault(host, []).append(variable)
+            most[host] = most.get(host, 0) + len(self._members[index])
+        for host, bound in most.items():
+            kept = [one for one in board.on[host] if one not in self._free]
+            kinds = {one in inside for one in board.on[host]}
+            if kinds == {True, False}:
+                self._model.add(sum(mine.get(host, []) + others.get(host, [])) + len(kept) <= len(board.on[host]))
+                continue
+            for_members = self._model.new_bool_var("")
+            self._model.add(sum(mine.get(host, [])) <= bound * for_members)
+            self._model.add(sum(others.get(host, [])) <= bound * (1 - for_members))
+            if kept:
+                self._model.add(for_members == int(kept[0] in inside))
