@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from restow.cloud.model import Cloud, HostState, Move, Server, ServerState
+from restow.cloud.model import LOCAL_STORAGE, Cloud, HostState, Move, Server, ServerState
 from restow_planner.rules import all_violations, worse
 
 Places = tuple[str | None, ...]
@@ -58,7 +58,7 @@ class EveryOrder:
         if at is None:
             return False
         if at in self.dead:
-            return server.id in self.wanted
+            return server.id in self.wanted and server.storage != LOCAL_STORAGE  # it would come back empty
         host = self.cloud.host_by_name[at]  # type: ignore[index]
         if host.state is not HostState.UP or host.forced_down:
             return False

@@ -39,8 +39,9 @@ from restow.cloud.model import (
 )
 from restow.ids import HostName, ServerId
 from support.builders import a_cloud
+from support.rare import metadata, rare_hosts, rare_servers
 
-RESOURCES = ("vcpu", "memory_mib", "disk_gib")
+RESOURCES = ("vcpu", "memory_mib", "disk_gib", "pci_gpu")
 FLAVORS = ((1, 1024, 10), (2, 2048, 10), (2, 4096, 20), (4, 8192, 40))
 UNITS: tuple[Unit, ...] = ("host", "rack", "zone")
 
@@ -49,7 +50,7 @@ def random_legal_cloud(
     seed: int, *, hosts: tuple[int, int] = (3, 12), servers: tuple[int, int] = (5, 60), rules: bool = True
 ) -> Cloud:
     """A cloud of 3 to 12 hosts and 5 to 60 servers, up to 90 % full, the same for the same seed."""
-    return _Maker(Random(seed)).cloud(hosts=hosts, servers=servers, rules=rules)
+    return _Maker(Random(seed), Random(f"rare/{seed}")).cloud(hosts=hosts, servers=servers, rules=rules)
 
 
 def legal_clouds(**bounds: tuple[int, int]) -> st.SearchStrategy[Cloud]:
@@ -58,15 +59,21 @@ def legal_clouds(**bounds: tuple[int, int]) -> st.SearchStrategy[Cloud]:
 
 
 class _Maker:
-    def __init__(self, random: Random) -> None:
+    def __init__(self, random: Random, rare: Random) -> None:
         self._random = random
+        self._rare = rare
 
     def cloud(self, *, hosts: tuple[int, int], servers: tuple[int, int], rules: bool) -> Cloud:
         random = self._random
         made = self._hosts(random.randint(*hosts))
         placed = self._servers(made, random.randint(*servers), share=random.uniform(0.3, 0.9))
+        aggregates: dict[str, dict[str, str]] = {}
+        if rules:
+            made = rare_hosts(self._rare, made)
+            placed = rare_servers(self._rare, made, placed)
+            aggregates = metadata(self._rare, made, placed)
         groups, chosen = (self._groups(placed), self._rules(made, placed)) if rules else ((), ())
-        return a_cloud(made, placed, groups=groups, rules=chosen, resources=RESOURCES)
+        return a_cloud(made, placed, groups=groups, rules=chosen, resources=RESOURCES, aggregates=aggregates)
 
     def _hosts(self, count: int) -> list[Host]:
         random = self._random
@@ -85,7 +92,7 @@ class _Maker:
                     rack=f"r{rack}",
                     traits=trait,
                     aggregates=("ssd",) if "CUSTOM_SSD" in trait else (),
-                    capacity={"vcpu": cores * 2, "memory_mib": cores * 4096, "disk_gib": cores * 40},
+                    capacity={"vcpu": cores * 2, "memory_mib": cores * 4096, "disk_gib": cores * 40, "pci_gpu": 0},
                     physical={"cpu_cores": float(cores), "memory_mib": cores * 4096.0},
                     link_mbps=random.choice((1_000, 10_000)),
                     power=Power.ON,
@@ -107,7 +114,7 @@ class _Maker:
         free = [{resource: int(amount * share) for resource, amount in host.capacity.items()} for host in hosts]
         placed: list[Server] = []
         for number in range(count):
-            demand = dict(zip(RESOURCES, random.choice(FLAVORS), strict=True))
+            demand = dict(zip(RESOURCES, (*random.choice(FLAVORS), 0), strict=True))
             fitting = [
                 index
                 for index, left in enumerate(free)

@@ -124,8 +124,8 @@ SERVERS = [a_server(f"s{n}", on=f"h{n % 6}") for n in range(5)]
 S = tuple(one.id for one in SERVERS)
 
 
-def with_rules(*rules: RuleSpec, hosts=HOSTS, servers=SERVERS, groups=()) -> Cloud:
-    return a_cloud(hosts, servers, rules=rules, groups=groups)
+def with_rules(*rules: RuleSpec, hosts=HOSTS, servers=SERVERS, groups=(), aggregates=None) -> Cloud:
+    return a_cloud(hosts, servers, rules=rules, groups=groups, aggregates=aggregates)
 
 
 def changed(server, **fields):
@@ -181,6 +181,56 @@ BINDING = {
         LoadBelow(("h0", "h1", "h2", "h3"), {"cpu_cores": 0.5}),
         hosts=[a_host(f"h{n}", physical={"cpu_cores": 2.0}, load={"cpu_cores": 0.3 + n / 10}) for n in range(6)],
         servers=[a_server(f"s{n}", on=f"h{n}", load={"cpu_cores": 0.3 * n}) for n in range(4)],
+    ),
+    "what an aggregate offers": with_rules(
+        hosts=[a_host(f"h{n}", aggregates=("fast", "small")[: n % 3]) for n in range(6)],
+        servers=changed(
+            "s0", extra_specs={"aggregate_instance_extra_specs:mips": ">= 400", "hw:mem_page_size": "large"}
+        ),
+        aggregates={"fast": {"mips": "100"}, "small": {"mips": "400,500"}},
+    ),
+    "what an aggregate keeps for itself": with_rules(
+        hosts=[a_host(f"h{n}", aggregates=("closed", "linux")[: n % 3]) for n in range(6)],
+        servers=[
+            a_server("s0", on="h0", project="p2", image={"os": "linux"}),
+            a_server(
+                "s1", on="h0", project="p3", image={"os": "windows"}, extra_specs={"colour": "red", "os": "linux"}
+            ),
+            a_server("s2", on="h1", project="p3"),
+        ],
+        aggregates={"closed": {"filter_tenant_id": "p3", "filter_tenant_id2": "p2, p4"}, "linux": {"os": "linux"}},
+    ),
+    "what a running guest needs": with_rules(
+        hosts=[a_host(f"h{n}", cpu=frozenset(("sse4", "avx2", "avx512")[: n % 4])) for n in range(6)],
+        servers=[
+            a_server("s0", on="h2", cpu=frozenset({"sse4", "avx2"})),
+            a_server("s1", on="h0", cpu=frozenset({"sse4"})),
+            a_server("s2", on="h1", cpu=frozenset({"avx512"}), move=Move.COLD),
+        ],
+    ),
+    "where the disks are": with_rules(
+        hosts=[a_host(f"h{n}", storage=frozenset(("ceph", "nfs")[: n % 3])) for n in range(6)],
+        servers=[
+            a_server("s0", on="h1", storage="ceph"),
+            a_server("s1", on="h0", storage="nfs"),
+            a_server("s2", on="h0", storage="local"),
+        ],
+    ),
+    "a device": with_rules(
+        hosts=[a_host(f"h{n}", capacity={"pci_gpu": 4, "pcpu": 4}) for n in range(6)],
+        servers=[
+            a_server("s0", on="h1", demand={"pci_gpu": 1}),
+            a_server("s1", on="h2", demand={"pcpu": 1}),
+            a_server("s2", on="h3", demand={"pci_gpu": 1}, move=Move.COLD),
+            a_server("s3", on="h4", demand={"pci_gpu": 1}, state=ServerState.STOPPED),
+        ],
+    ),
+    "healed by others": with_rules(
+        servers=[
+            a_server("s0", on="h0", metadata={"restow.service": "Trove"}),
+            a_server("s1", on="h1", metadata={"a": "b"}),
+            a_server("s2", on="h2", name="amphora-2f9a3c1e-1111-4222-8333-944455556666"),
+        ],
     ),
     "load that is not measured": with_rules(
         LoadBelow(("h0", "h1", "h2", "h9"), {"cpu_cores": 0.9, "memory_mib": 0.5}),

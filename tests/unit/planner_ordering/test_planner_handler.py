@@ -263,6 +263,18 @@ async def test_the_policy_that_was_put_sets_the_cool_down(stage: Stage) -> None:
     assert (await stage.plan()).request.pin == ()
 
 
+@pytest.mark.parametrize(("own_s", "after_s", "stays"), [(7200.0, 3600, True), (7200.0, 7300, False), (0.0, 1, False)])
+async def test_a_server_may_have_a_cool_down_of_its_own(
+    stage: Stage, own_s: float, after_s: int, *, stays: bool
+) -> None:
+    await moved(stage, "a")
+    stage.clock.forward(after_s)
+    servers = tuple(replace(one, cool_down_s=own_s) if one.id == "a" else one for one in CLOUD.servers)
+    stage.clouds = _Clouds(_Old(replace(CLOUD, servers=servers, taken_at=stage.clock.now())))
+    await stage.ask("p1", goal="rebalance")
+    assert (await stage.plan()).request.pin == (("a",) if stays else ())
+
+
 async def test_too_many_open_optional_plans_stop_another_one_until_one_ends(stage: Stage) -> None:
     for number in range(10):
         await stage.ask(f"p{number}", goal="rebalance")

@@ -38,7 +38,7 @@ from restow_planner import store
 from restow_planner.guards import Facts, Stop, first_stop
 from restow_planner.guards.base import is_optional
 from restow_planner.guards.cool_down import GUARD as COOL_DOWN
-from restow_planner.guards.cool_down import cooling, with_pins
+from restow_planner.guards.cool_down import cooling, longest_s, with_pins
 from restow_planner.plan import plan_for
 
 SOURCE = "restow/planner"
@@ -104,12 +104,13 @@ class PlannerHandler:
             return cloud
         cool_down_s = await store.cool_down_s(context.database)
         now = context.clock.now()
+        since = now - timedelta(seconds=longest_s(cloud, cool_down_s))
         facts = Facts(
             request=message.request,
             cloud=cloud,
             now=now,
             open_optional=await store.open_optional(context.database, event.domain, besides=message.replaces),
-            moved_at=await store.moved_at(context.database, event.domain, since=now - timedelta(seconds=cool_down_s)),
+            moved_at=await store.moved_at(context.database, event.domain, since=since),
             cool_down_s=cool_down_s,
         )
         stop = first_stop(facts)

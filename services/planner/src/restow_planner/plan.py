@@ -208,7 +208,8 @@ class _Draft:
         slow = sum(1 for name in ends if self.cloud.host_by_name[HostName(name)].link_mbps is None)
         if slow:
             found.append(f"link bandwidth of {slow} hosts (taken as 10,000 Mbit/s)")
-        if Action.EVACUATE in moved.values():
+        rebuilt = (known[ServerId(one)] for one, action in moved.items() if action is Action.EVACUATE)
+        if any(one.storage is None for one in rebuilt):
             found.append("whether the disks of rebuilt servers are on shared storage")
         if Action.COLD_MIGRATE in moved.values():
             found.append("size of the disks that cold migrations copy")

@@ -9,6 +9,7 @@ from restow.messages.base import Message
 
 FORMAT: Literal["restow.cloud/1"] = "restow.cloud/1"
 CELLS_MAX = 64
+COOL_DOWN_MAX_S = 7 * 24 * 3600.0  # so long a move is remembered
 AMOUNT_MAX = 10**12  # sums over 100,000 servers stay far inside 64 bits
 
 Name = Annotated[str, Field(min_length=1, max_length=255)]
@@ -66,7 +67,7 @@ class ServerDocument(Part):
     image: dict[Name, str] = Field(default_factory=dict, description="properties, matched with aggregates")
     numa: tuple[dict[Name, Amount], ...] = Field(default=(), max_length=CELLS_MAX, description="each cell's claims")
     numa_at: tuple[Annotated[int, Field(ge=0)], ...] = Field(default=(), description="its host's cells they are in")
-    cool_down_s: Measure | None = Field(default=None, description="its own, in place of the policy's")
+    cool_down_s: float | None = Field(default=None, ge=0, le=COOL_DOWN_MAX_S, description="in place of the policy's")
 
 
 class GroupDocument(Part):

@@ -55,6 +55,7 @@ class RecoverRequest(_Request):
     goal: Literal["recover"]
     hosts: tuple[str, ...] = ()
     servers: tuple[str, ...] = Field(default=(), description="lost with their host, running nowhere: to be started")
+    empty_disks: bool = Field(default=False, description="rebuild also servers whose disk was on the failed host")
 
     @model_validator(mode="after")
     def _names_something(self) -> "RecoverRequest":

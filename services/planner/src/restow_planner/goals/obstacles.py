@@ -139,7 +139,12 @@ def pinned(work: Work, server: int) -> Blocker:
     relaxation = {
         "pin": "take it off the request's pin list",
         "unmovable": "unlock it, let its task end, or allow it to move",
+        "storage": "bring its host back, or ask for it with empty_disks",
+        "devices": "let it be moved cold, or stop it",
+        "services": "have its service replace it elsewhere, or take the mark off it",
     }.get(rule, f"make {rule} soft, or take the server out of it")
+    if rule.startswith("affinity "):
+        relaxation = f"give the group of {rule} the policy soft-affinity: one by one, no member may leave the others"
     return _blocker(work, server, rule, f"{work.label(server)} stays: {why}", relaxation)
 
 

@@ -4,6 +4,9 @@ The hosts are fenced before anything is rebuilt. Named servers that run nowhere 
 left to fence. Servers that are alive may be moved to make room, but never lose their place to one that is not.
 """
 
+from collections.abc import Iterable
+
+from restow.cloud.model import LOCAL_STORAGE
 from restow.messages.plan import Action
 from restow.messages.request import RecoverRequest
 from restow_planner.goals.leave import leave
@@ -32,6 +35,8 @@ class Recover:
         dead = [one for one in servers if problem.start[one] in hosts]
         work.dead.update(dead)
         work.board.lose(dead)
+        if not request.empty_disks:
+            _keep_disks(work, dead)
         work.urgent += order
         for server in lost:
             work.why[server] = "it runs nowhere and is to run"
@@ -40,3 +45,11 @@ class Recover:
             work.host_steps_first(Action.DISABLE_HOST, hosts)
             work.host_steps_first(Action.FENCE, hosts)
         return verdict
+
+
+def _keep_disks(work: Work, dead: Iterable[int]) -> None:
+    """A server whose disk was on its host would come back empty: it waits for its host, unless the request wants it."""
+    for server in dead:
+        if work.problem.cloud.servers[server].storage == LOCAL_STORAGE:
+            why = f"its disk is on {work.host(int(work.problem.start[server]))}: rebuilt elsewhere, it would be empty"
+            work.board.pinned.setdefault(server, ("storage", why))

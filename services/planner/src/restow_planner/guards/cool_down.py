@@ -1,10 +1,11 @@
 """Servers that moved a short while ago are not moved again for an optional goal; pure.
 
-Not a reason to plan nothing: those servers are pinned, and the plan says so.
+Not a reason to plan nothing: those servers are pinned, and the plan says so. A server may have a cool-down of its own.
 """
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
+from restow.cloud.model import Cloud, Server
 from restow.ids import ServerId
 from restow.messages.request import AnyRequest, ThenRequest
 from restow_planner.guards.base import OPTIONAL_GOALS, Facts
@@ -13,9 +14,19 @@ GUARD = "server-cool-down"
 
 
 def cooling(facts: Facts) -> tuple[ServerId, ...]:
-    """The servers of the cloud that moved less than the cool-down ago, in the order of their ids."""
-    since = facts.now - timedelta(seconds=facts.cool_down_s)
-    return tuple(sorted(one for one, at in facts.moved_at.items() if at > since and one in facts.cloud.server_by_id))
+    """The servers of the cloud that moved less than their cool-down ago, in the order of their ids."""
+    known = facts.cloud.server_by_id
+    return tuple(sorted(one for one, at in facts.moved_at.items() if one in known and at > _since(facts, known[one])))
+
+
+def _since(facts: Facts, server: Server) -> datetime:
+    return facts.now - timedelta(seconds=facts.cool_down_s if server.cool_down_s is None else server.cool_down_s)
+
+
+def longest_s(cloud: Cloud, cool_down_s: float) -> float:
+    """How far back a move can matter."""
+    own = (one.cool_down_s for one in cloud.servers if one.cool_down_s is not None)
+    return max(cool_down_s, max(own, default=0.0))
 
 
 def with_pins(request: AnyRequest, servers: tuple[ServerId, ...]) -> AnyRequest:

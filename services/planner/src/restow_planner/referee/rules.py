@@ -18,7 +18,12 @@ from restow_planner.referee.meetings import meeting_findings
 from restow_planner.rules import all_violations, worse
 from restow_planner.rules.affected import affected
 
-ALONE = frozenset({"host state", "unmovable", "zone", "traits", "allow", "ban", "residency", "dedicate"})
+ALONE = frozenset(
+    {
+        "host state", "unmovable", "zone", "traits", "allow", "ban", "residency", "dedicate", "aggregates", "cpu",
+        "storage", "devices", "services",
+    }
+)  # fmt: skip
 """Rules about one server and where it stands; the first word of a violation's rule tells them apart."""
 
 

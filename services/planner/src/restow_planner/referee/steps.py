@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable, Iterator
 
-from restow.cloud.model import Cloud, HostState
+from restow.cloud.model import LOCAL_STORAGE, Cloud, HostState
 from restow.ids import HostName, ServerId
 from restow.messages.plan import HOST_ACTIONS, MOVES, Action, Plan, Step
-from restow.messages.request import AnyRequest, ThenRequest
+from restow.messages.request import AnyRequest, RecoverRequest, ThenRequest
 from restow_planner.referee.findings import Finding
 from restow_planner.referee.graph import Graph
 
@@ -19,6 +19,7 @@ def step_findings(cloud: Cloud, plan: Plan, graph: Graph) -> Iterator[Finding]:
         yield from _chain(cloud, graph, server, numbers)
     yield from _host_order(cloud, graph)
     yield from _asked(plan)
+    yield from _disks(cloud, plan)
 
 
 def requests(request: AnyRequest) -> Iterator[AnyRequest]:
@@ -118,6 +119,17 @@ def _asked(plan: Plan) -> Iterator[Finding]:
     limit = plan.request.limits.moves
     if limit is not None and moves > limit and plan.request.goal != "recover":
         yield Finding("goal", f"{moves} moves, the request allows {limit}")
+
+
+def _disks(cloud: Cloud, plan: Plan) -> Iterator[Finding]:
+    """Nobody whose disk was on a failed host comes back with an empty one, unless that was asked for."""
+    asked = [one for one in requests(plan.request) if isinstance(one, RecoverRequest) and one.empty_disks]
+    empty = {name for one in asked for name in one.hosts}
+    for step in plan.steps:
+        if step.action is not Action.EVACUATE or step.server is None or step.source in empty:
+            continue
+        if cloud.server_by_id[ServerId(step.server)].storage == LOCAL_STORAGE:
+            yield Finding("goal", f"rebuilds {step.server} without its disk, and nobody asked for that", step.id)
 
 
 def _hosts(request: AnyRequest) -> Iterable[str]:

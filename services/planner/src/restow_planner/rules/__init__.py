@@ -13,6 +13,7 @@ from restow_planner.primitives import (
     Spread,
     Together,
 )
+from restow_planner.rules.aggregates import AggregateRule
 from restow_planner.rules.allow import AllowRule
 from restow_planner.rules.among import AmongRule
 from restow_planner.rules.at_most import AtMostRule
@@ -20,7 +21,9 @@ from restow_planner.rules.ban import BanRule
 from restow_planner.rules.base import Occupancy, Rule, Violation
 from restow_planner.rules.budget import BudgetRule
 from restow_planner.rules.capacity import CapacityRule
+from restow_planner.rules.cpu import CpuRule
 from restow_planner.rules.dedicate import DedicateRule
+from restow_planner.rules.devices import DeviceRule
 from restow_planner.rules.groups import GroupRule
 from restow_planner.rules.host_state import HostStateRule
 from restow_planner.rules.isolate import IsolateRule
@@ -29,7 +32,9 @@ from restow_planner.rules.load import LoadRule
 from restow_planner.rules.near import NearRule
 from restow_planner.rules.reserve import ReserveRule
 from restow_planner.rules.residency import ResidencyRule
+from restow_planner.rules.services import ServiceRule
 from restow_planner.rules.spread import SpreadRule
+from restow_planner.rules.storage import StorageRule
 from restow_planner.rules.together import TogetherRule
 from restow_planner.rules.traits import TraitRule
 from restow_planner.rules.unmovable import UnmovableRule
@@ -56,6 +61,11 @@ RULES: tuple[Rule, ...] = (
     DedicateRule(),
     IsolateRule(),
     BudgetRule(),
+    AggregateRule(),
+    CpuRule(),
+    StorageRule(),
+    DeviceRule(),
+    ServiceRule(),
 )
 
 

@@ -69,9 +69,9 @@ class Board:
         self.moved = set()
         self.dead = set()
         self.counts = Counts(problem.at_most, self.at.__getitem__)
-        self.spread = Counts(problem.spreads, self._company)
+        self.spread = Counts(problem.spreads, self.company)
         named = problem.licences or problem.near or problem.isolated
-        self.joint = Joint(problem, self.at, self._company) if named else None
+        self.joint = Joint(problem, self.at, self.company) if named else None
         self.spread_goal = [min(tally.number, self._units_of(tally)) for tally in problem.spreads]
         self.loads = []
         self._log = []
@@ -80,8 +80,8 @@ class Board:
     def _units_of(self, tally: Tally) -> int:
         return len({int(tally.unit[self.at[one]]) for one in tally.members if self.at[one] >= 0})
 
-    def _company(self, server: int) -> int:
-        """The host on which the server counts for a spread."""
+    def company(self, server: int) -> int:
+        """The host on which the server counts for rules about several; NOWHERE too where its host has failed."""
         return NOWHERE if self._uncounted(server, self.at[server]) else self.at[server]
 
     # -- what may be --------------------------------------------------------------------------------

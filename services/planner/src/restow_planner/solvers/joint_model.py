@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 class JointModel:
     """`count`: how many of a group stand on a host at the end; `by_unit` tells who may come to a unit and who stays.
 
-    The members of these rules are groups of one, so for them a count is a yes or no.
+    The members of these rules are groups of one, so for them a count is a yes or no. `left_out`: how many of a group
+    find no place; those stay where they are.
     """
 
     def __init__(
@@ -23,11 +24,13 @@ class JointModel:
         model: "cp_model.CpModel",
         board: Board,
         count: "Mapping[tuple[int, int], cp_model.IntVar]",
+        *,
         members: Sequence[tuple[int, ...]],
         by_unit: "Callable[[Tally], tuple[Coming, dict[int, int]]]",
+        left_out: "Mapping[int, cp_model.IntVar]",
     ) -> None:
         self._model, self._board, self._count = model, board, count
-        self._members, self._by_unit = members, by_unit
+        self._members, self._by_unit, self._left_out = members, by_unit, left_out
         self._free = {server for group in members for server in group}
 
     def add(self) -> None:
@@ -45,8 +48,17 @@ class JointModel:
     def _concerned(self, members: tuple[int, ...]) -> bool:
         return any(one in self._free for one in members)
 
-    def _licence(self, tally: Tally) -> None:
+    def _present(self, tally: Tally) -> "tuple[Coming, dict[int, int]]":
+        """As `by_unit`, with those who may be left out where they are."""
         coming, staying = self._by_unit(tally)
+        members = set(tally.members)
+        for index, variable in self._left_out.items():
+            if self._members[index][0] in members and (host := self._board.company(self._members[index][0])) >= 0:
+                coming.setdefault(int(tally.unit[host]), []).append(variable)
+        return coming, staying
+
+    def _licence(self, tally: Tally) -> None:
+        coming, staying = self._present(tally)
         held = []
         for unit, variables in coming.items():
             if unit not in staying:
@@ -61,8 +73,8 @@ class JointModel:
     def _near(self, index: int, rule: Nearness) -> None:
         joint = self._board.joint
         assert joint is not None
-        coming, staying = self._by_unit(rule.servers)
-        company, always = self._by_unit(rule.to)
+        coming, staying = self._present(rule.servers)
+        company, always = self._present(rule.to)
         apart: list[cp_model.LinearExprT] = []
         for unit in {*coming, *staying}:
             if unit in always:
@@ -86,6 +98,10 @@ class JointModel:
         for (index, host), variable in self._count.items():
             (mine if self._members[index][0] in inside else others).setdefault(host, []).append(variable)
             most[host] = most.get(host, 0) + len(self._members[index])
+        for index, variable in self._left_out.items():
+            if (host := self._board.company(self._members[index][0])) >= 0:
+                (mine if self._members[index][0] in inside else others).setdefault(host, []).append(variable)
+                most[host] = most.get(host, 0) + len(self._members[index])
         for host, bound in most.items():
             kept = [one for one in board.on[host] if one not in self._free]
             kinds = {one in inside for one in board.on[host]}

@@ -238,7 +238,9 @@ class _Model:
         """Licences, nearness, isolation: only where the cloud has any."""
         if self.board.joint is not None:
             members = [group.members for group in self.groups]
-            JointModel(self.model, self.board, self.count, members, self._by_unit).add()
+            JointModel(
+                self.model, self.board, self.count, members=members, by_unit=self._by_unit, left_out=self.left_out
+            ).add()
 
     def _may_be_left(self, server: int) -> bool:
         return server in self.free and self.groups[self.of_server[server]].must
