@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from datetime import UTC
 from itertools import islice
+from operator import attrgetter
 from typing import Any, TypeVar
 
 import orjson
@@ -139,7 +140,7 @@ def _dump(cloud: Cloud) -> bytes:
     }
     if cloud.aggregates:
         document["aggregates"] = cloud.aggregates
-    return orjson.dumps(document, option=orjson.OPT_SORT_KEYS, default=_as_json)
+    return orjson.dumps(document, option=orjson.OPT_SORT_KEYS | orjson.OPT_PASSTHROUGH_DATACLASS, default=_as_json)
 
 
 def host_document(host: Host) -> dict[str, Any]:
@@ -271,30 +272,42 @@ def _rule_document(rule: RuleSpec) -> dict[str, Any]:
 
 _WHERE_GIVEN = ("cpu", "storage", "extra_specs", "image", "numa", "numa_at", "cool_down_s")
 """Few hosts and servers have these: a snapshot does not repeat a hundred thousand times that there are none."""
-_FIELDS: dict[type, tuple[str, ...]] = {
-    kind: tuple(one.name for one in fields(kind) if one.name not in _WHERE_GIVEN)
-    for kind in (Host, Server, Group, *RULE_KINDS.values())
-}
-_RARE: dict[type, tuple[str, ...]] = {
-    kind: tuple(one.name for one in fields(kind) if one.name in _WHERE_GIVEN) for kind in _FIELDS
-}
-_AS_THEY_ARE = frozenset({str, int, float, bool, type(None), dict, tuple})  # asked first, for speed
+
+
+class _Plain:
+    """The fields of one kind as they stand in the format."""
+
+    def __init__(self, kind: type) -> None:
+        names = [one.name for one in fields(kind)]
+        self.names = tuple(name for name in names if name not in _WHERE_GIVEN)
+        self.rare = tuple(name for name in names if name in _WHERE_GIVEN)
+        self._values = attrgetter(*self.names)
+        self._rare_values = attrgetter(*self.rare, "__class__") if self.rare else None
+
+    def __call__(self, value: Any) -> dict[str, Any]:
+        found = dict(zip(self.names, self._values(value), strict=True))
+        if self._rare_values is not None:
+            for name, one in zip(self.rare, self._rare_values(value), strict=False):
+                if one or one == 0:
+                    found[name] = one
+        return found
+
+
+_PLAIN: dict[type, _Plain] = {kind: _Plain(kind) for kind in (Host, Server, Group, *RULE_KINDS.values())}
 
 
 def _plain(value: Any) -> dict[str, Any]:
-    read = {name: getattr(value, name) for name in _FIELDS[type(value)]}
-    for name in _RARE[type(value)]:
-        one = getattr(value, name)
-        if one or one == 0:
-            read[name] = one
     return {
-        name: one if type(one) in _AS_THEY_ARE or isinstance(one, str) else _as_json(one) for name, one in read.items()
+        name: one if isinstance(one, str | int | float | bool | None | dict | tuple) else _as_json(one)
+        for name, one in _PLAIN[type(value)](value).items()
     }
 
 
 def _as_json(value: Any) -> Any:
     """What JSON does not know."""
     match value:
+        case Host() | Server() | Group():
+            return _PLAIN[type(value)](value)
         case frozenset():
             return sorted(value)
         case Mapping():
