@@ -49,6 +49,8 @@ class EveryOrder:
             for host in self.cloud.hosts:
                 if host.name == here[index] or host.name in self.closed or not host.takes_servers:
                     continue
+                if server.numa and host.name == server.host:
+                    continue  # it may be given other cells than it had
                 there = (*here[:index], host.name, *here[index + 1 :])
                 both = () if here[index] in self.dead else (str(here[index]),)
                 if self._is_lawful(here, index, (*both, host.name)) and self._is_lawful(there, index, (host.name,)):

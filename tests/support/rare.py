@@ -19,6 +19,7 @@ def rare_hosts(random: Random, hosts: Sequence[Host]) -> list[Host]:
             cpu=frozenset({"sse4", "avx512"} if random.random() < 0.6 else {"sse4"}),
             storage=frozenset({"ceph", "nfs"} if random.random() < 0.6 else {"ceph"}),
             capacity={**host.capacity, "pci_gpu": 2 if random.random() < 0.4 else 0},
+            numa=(_half(host), _half(host)) if random.random() < 0.5 else (),
         )
         for host in hosts
     ]
@@ -27,6 +28,9 @@ def rare_hosts(random: Random, hosts: Sequence[Host]) -> list[Host]:
 def rare_servers(random: Random, hosts: Sequence[Host], servers: Sequence[Server]) -> list[Server]:
     by_name = {host.name: host for host in hosts}
     devices: dict[HostName | None, int] = {host.name: host.capacity["pci_gpu"] for host in hosts}
+    cells: dict[HostName | None, list[dict[str, int]]] = {
+        host.name: [dict(cell) for cell in host.numa] for host in hosts
+    }
     found = []
     for server in servers:
         assert server.host is not None
@@ -44,8 +48,28 @@ def rare_servers(random: Random, hosts: Sequence[Host], servers: Sequence[Server
             given["image"] = {"os": "windows" if "ssd" not in host.aggregates else "linux"}
         if random.random() < 0.02:
             given["metadata"] = {"cluster_node_id": server.id}
+        if random.random() < 0.5 and host.numa:
+            given |= _in_cells(random, server, cells[host.name])
         found.append(replace(server, **given))
     return found
+
+
+def _half(host: Host) -> dict[str, int]:
+    return {name: host.capacity[name] // 2 for name in ("vcpu", "memory_mib")}
+
+
+def _in_cells(random: Random, server: Server, free: list[dict[str, int]]) -> dict[str, Any]:
+    """The server in one cell of its host or, half in each, in two; nothing where it does not fit."""
+    parts = random.choice((1, 1, 2))
+    own = {name: -(-server.demand[name] // parts) for name in ("vcpu", "memory_mib")}
+    fitting = [place for place, cell in enumerate(free) if all(cell[name] >= own[name] for name in own)]
+    if len(fitting) < parts:
+        return {}
+    chosen = random.sample(fitting, parts)
+    for place in chosen:
+        for name, amount in own.items():
+            free[place][name] -= amount
+    return {"numa": (own,) * parts, "numa_at": tuple(chosen)}
 
 
 def metadata(random: Random, hosts: Sequence[Host], servers: Sequence[Server]) -> dict[str, dict[str, str]]:

@@ -179,3 +179,47 @@ def test_a_host_that_is_too_hot_by_rule_takes_nothing_more():
     servers = [a_server("s0", on="h0"), a_server("hot", on="h1", load={"cpu_cores": 7.9}), a_server("s2", on="h2")]
     cloud = a_cloud(H[:3], servers, rules=[LoadBelow(("h1",), {"cpu_cores": 0.5})])
     assert targets(emptied(cloud, "h0")) == {"s0": "h2"}
+
+
+def test_what_was_broken_before_is_told_whether_it_is_mended_or_stays():
+    servers = [a_server("s0", on="h0"), a_server("s1", on="h0"), a_server("s2", on="h1")]
+    rules = [Residency(("z1",), servers=("s0",)), Licence(("s1", "s2"), 1)]
+    told = emptied(a_cloud(H[:4], servers, rules=rules), "h0").why
+    assert "broken before and mended: residency 0" in told
+    mixed = [a_server("a0", on="h1"), a_server("b0", on="h1"), a_server("b1", on="h0")]
+    told = planned(a_cloud(H[:3], mixed, rules=[Isolate(("a0",))]), goal="reach", targets={"b0": "h2", "a0": "h2"}).why
+    assert "would break" in told or "not allowed" in told
+
+
+# -- the referee ----------------------------------------------------------------------------------------
+
+PAIR = ("s0", "s1")
+
+
+@pytest.mark.parametrize(
+    ("servers", "rule", "wanted"),
+    [
+        ({"s0": "h0", "s1": "h0"}, Budget(PAIR, 1), {"s0": "h1", "s1": "h2"}),
+        ({"s0": "h0", "s1": "h1"}, Isolate(("s0",)), {"s0": "h2", "s1": "h0"}),
+        ({"s0": "h0", "s1": "h1"}, Licence(PAIR, 3), {"s0": "h2", "s1": "h3"}),
+        ({"s0": "h0", "s1": "h0", "s2": "h1"}, NearTo(("s0",), ("s1", "s2"), "host"), {"s0": "h1", "s1": "h2"}),
+        ({"s0": "h0", "s1": "h1"}, LoadBelow(("h0",), {"cpu_cores": 0.4}), {"s0": "h2", "s1": "h0"}),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_plan_that_does_not_wait_for_what_a_rule_needs_is_refused(servers, rule, wanted):
+    """The plan waits; the same plan without its waits is unsafe, and the referee says by which rule."""
+    made = [a_server(name, on=host, load={"cpu_cores": 2.0}) for name, host in servers.items()]
+    cloud = a_cloud(H[:4], made, rules=[rule])
+    plan = planned(cloud, goal="reach", targets=wanted)
+    assert len(targets(plan)) == 2
+    hasty = plan.model_copy(update={"steps": tuple(one.model_copy(update={"waits_for": ()}) for one in plan.steps)})
+    assert {one.kind for one in check(cloud, hasty)} == {"rule"}
+    assert any(replay_random(cloud, hasty, seed) for seed in range(20))
+
+
+@pytest.mark.parametrize("rule", [Residency(("z0",), servers=("s0",)), Dedicate(("h2",), ("others",))], ids=str)
+def test_a_plan_that_takes_a_server_where_a_rule_forbids_it_is_refused(rule):
+    free = a_cloud(H[:4], [a_server("s0", on="h0")])
+    plan = planned(free, goal="reach", targets={"s0": "h2"})
+    assert {one.kind for one in check(a_cloud(H[:4], free.servers, rules=[rule]), plan)} == {"rule"}

@@ -32,6 +32,7 @@ from restow_planner.primitives import (
     AtMostUnits,
     AtOnce,
     Capacity,
+    Cells,
     Closed,
     Fixed,
     Isolated,
@@ -90,8 +91,28 @@ def keeps(cloud: Cloud, primitive: Primitive, where: Occupancy) -> bool:
         case Isolated():
             mine = {host for one in primitive.servers for host in where[one]}
             return not any(mine & set(where[one.id]) for one in cloud.servers if one.id not in primitive.servers)
+        case Cells():
+            return all(
+                sum(
+                    cell_claim(cloud, primitive, one, host, place, name)
+                    for one in primitive.largest
+                    if host in where[one]
+                )
+                <= there[place].get(name, 0)
+                for host, there in primitive.cells.items()
+                for place in range(len(there))
+                for name in ("pcpu", "memory_mib")
+            )
         case AtOnce():
             return sum(len(where[one]) > 1 for one in primitive.servers) <= primitive.count
+
+
+def cell_claim(cloud: Cloud, cells: Cells, server, host, place: int, name: str) -> int:
+    if server not in cells.largest:
+        return 0
+    if cloud.server_by_id[server].host == host and server in cells.at_home:
+        return cells.at_home[server][place].get(name, 0)
+    return cells.largest[server].get(name, 0)
 
 
 def home(cloud: Cloud, server) -> tuple:
@@ -230,6 +251,16 @@ BINDING = {
             a_server("s0", on="h0", metadata={"restow.service": "Trove"}),
             a_server("s1", on="h1", metadata={"a": "b"}),
             a_server("s2", on="h2", name="amphora-2f9a3c1e-1111-4222-8333-944455556666"),
+        ],
+    ),
+    "NUMA cells": with_rules(
+        hosts=[a_host(f"h{n}", numa=({"pcpu": 4, "memory_mib": 4096},) * (n % 3)) for n in range(6)],
+        servers=[
+            a_server("s0", on="h2", numa=({"pcpu": 2}, {"pcpu": 1, "memory_mib": 1024}), numa_at=(1, 0)),
+            a_server("s1", on="h1", numa=({"pcpu": 3},), numa_at=(0,)),
+            a_server("s2", on="h5", numa=({"pcpu": 2, "memory_mib": 3000},)),
+            a_server("s3", on="h0", numa=({"pcpu": 1},)),
+            a_server("s4", on="h1"),
         ],
     ),
     "load that is not measured": with_rules(

@@ -17,7 +17,7 @@ BOUND_AT_LEAST = 10
 KINDS = (
     "capacity", "reserve", "host state", "unmovable", "zone", "traits", "affinity", "anti-affinity", "allow", "ban",
     "at-most", "spread", "together", "among", "load", "near", "licence", "residency", "dedicate", "isolate", "budget",
-    "aggregates", "cpu", "storage", "devices", "services",
+    "aggregates", "cpu", "storage", "devices", "services", "numa",
 )  # fmt: skip
 
 

@@ -1,10 +1,13 @@
 """Rules about several servers as plain arrays: the parts of a Problem; pure."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+UNLIMITED = 10**12
+"""Of a resource, where no rule says how much there is."""
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
@@ -61,3 +64,30 @@ class Nearness:
     @property
     def members(self) -> tuple[int, ...]:
         return self.servers.members + self.to.members
+
+
+@dataclass(frozen=True, slots=True)
+class CellRows:
+    """NUMA cells: N rows, one for each number of a cell and each resource in it.
+
+    `room`: what that cell of a host has (N, H), without end where the host has no such cell. `away`, `home`: what a
+    server takes of each row (N,) on another host, and on that where it is at the start.
+    """
+
+    rule: str
+    names: tuple[str, ...]
+    room: Ints
+    away: Mapping[int, Ints]
+    home: Mapping[int, Ints]
+
+    def taken(self, server: int, host: int, start: int) -> Ints:
+        return (self.home if host == start else self.away)[server]
+
+
+def named_by(rules: Sequence[Tally | SoftTogether | Homeless | Nearness]) -> dict[int, tuple[int, ...]]:
+    """The numbers of the rules that each member is in."""
+    found: dict[int, list[int]] = {}
+    for index, rule in enumerate(rules):
+        for member in rule.members:
+            found.setdefault(member, []).append(index)
+    return {member: tuple(indices) for member, indices in found.items()}

@@ -131,4 +131,20 @@ class AtOnce:
     soft: float | None = None
 
 
-Primitive = Capacity | Allowed | Closed | Fixed | AtMost | Spread | Together | AtMostUnits | Near | Isolated | AtOnce
+@dataclass(frozen=True, slots=True)
+class Cells:
+    """In each NUMA cell of a host there is room for all who may be in it; both ends are held during a move.
+
+    A server on the host where it is at the start claims there, cell by cell, what `at_home` says of it; on any other,
+    or where `at_home` does not name it, it claims what `largest` says in every cell. It does not come back.
+    """
+
+    rule: str
+    cells: Mapping[HostName, tuple[Mapping[Resource, int], ...]]
+    largest: Mapping[ServerId, Mapping[Resource, int]]
+    at_home: Mapping[ServerId, tuple[Mapping[Resource, int], ...]]
+
+
+Primitive = (
+    Capacity | Allowed | Closed | Fixed | AtMost | Spread | Together | AtMostUnits | Near | Isolated | AtOnce | Cells
+)  # fmt: skip

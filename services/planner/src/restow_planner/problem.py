@@ -13,7 +13,20 @@ import numpy as np
 from restow.cloud.model import Cloud, Host, ServerState, Unit
 from restow.cloud.model import Move as MoveKind
 from restow.ids import HostName, ServerId
-from restow_planner.arrays import Bools, Floats, Homeless, Ints, Nearness, Reason, SoftTogether, Tally
+from restow_planner.arrays import (
+    UNLIMITED,
+    Bools,
+    CellRows,
+    Floats,
+    Homeless,
+    Ints,
+    Nearness,
+    Reason,
+    SoftTogether,
+    Tally,
+    named_by,
+)
+from restow_planner.cells import cell_rows
 from restow_planner.fitting import first_fit
 from restow_planner.primitives import (
     Allowed,
@@ -21,6 +34,7 @@ from restow_planner.primitives import (
     AtMostUnits,
     AtOnce,
     Capacity,
+    Cells,
     Closed,
     Fixed,
     Isolated,
@@ -33,8 +47,6 @@ from restow_planner.rules.units import runs, unit_of
 
 __all__ = ["Bools", "Floats", "Homeless", "Ints", "Problem", "SoftTogether", "Tally", "compile_problem"]
 
-UNLIMITED = 10**12
-"""Of a resource, where no rule says how much there is."""
 COLD_FACTOR = 4.0
 """A cold move stops the server: it costs as much as four live ones."""
 DIRTY_FULL_MIB_S = 200.0
@@ -72,6 +84,7 @@ class Problem:
     licences: tuple[Tally, ...] = ()  # at most `number` units
     near: tuple[Nearness, ...] = ()
     isolated: tuple[Tally, ...] = ()  # by host; `number` says nothing
+    cells: CellRows | None = None
 
     @cached_property
     def host_index(self) -> Mapping[HostName, int]:
@@ -88,19 +101,19 @@ class Problem:
 
     @cached_property
     def at_most_of(self) -> Mapping[int, tuple[int, ...]]:
-        return _named_by(self.at_most)
+        return named_by(self.at_most)
 
     @cached_property
     def spreads_of(self) -> Mapping[int, tuple[int, ...]]:
-        return _named_by(self.spreads)
+        return named_by(self.spreads)
 
     @cached_property
     def together_of(self) -> Mapping[int, tuple[int, ...]]:
-        return _named_by(self.soft_together)
+        return named_by(self.soft_together)
 
     @cached_property
     def homeless_of(self) -> Mapping[int, tuple[int, ...]]:
-        return _named_by(self.homeless)
+        return named_by(self.homeless)
 
     @cached_property
     def bound_to_others(self) -> frozenset[int]:
@@ -113,20 +126,21 @@ class Problem:
                 *self.licences_of,
                 *self.near_of,
                 *self.isolated_of,
+                *(self.cells.away if self.cells else ()),
             }
         )
 
     @cached_property
     def licences_of(self) -> Mapping[int, tuple[int, ...]]:
-        return _named_by(self.licences)
+        return named_by(self.licences)
 
     @cached_property
     def near_of(self) -> Mapping[int, tuple[int, ...]]:
-        return _named_by(self.near)
+        return named_by(self.near)
 
     @cached_property
     def isolated_of(self) -> Mapping[int, tuple[int, ...]]:
-        return _named_by(self.isolated)
+        return named_by(self.isolated)
 
     @cached_property
     def memory(self) -> Ints:
@@ -209,6 +223,7 @@ class _Compiler:
         licences: list[Tally] = []
         near: list[Nearness] = []
         isolated: list[Tally] = []
+        cells: CellRows | None = None
         for primitive in primitives:
             match primitive:
                 case Capacity(rule=rule, resource=resource, capacity=amounts, soft=soft):
@@ -245,6 +260,8 @@ class _Compiler:
                     isolated.append(Tally(rule, *self._units("host"), self._indices(servers), 0, soft))
                 case AtOnce():
                     pass  # about the way, not about the end
+                case Cells():
+                    cells = cell_rows(self.cloud, primitive, self.server_index)
         allowed, class_of, allowed_by = self._classes()
         prices, price_of = self._prices()
         demand = self._demand([own[name].demand or {} for name in own])
@@ -273,6 +290,7 @@ class _Compiler:
             licences=tuple(licences),
             near=tuple(near),
             isolated=tuple(isolated),
+            cells=cells,
         )
 
     def _demand(self, own: Sequence[Mapping[ServerId, int]]) -> Ints:
@@ -381,11 +399,3 @@ class _Compiler:
 
 def _number(names: dict[str, int], host: Host, per: Unit) -> int:
     return names.setdefault(unit_of(host, per), len(names))
-
-
-def _named_by(rules: Sequence[Tally | SoftTogether | Homeless | Nearness]) -> dict[int, tuple[int, ...]]:
-    found: dict[int, list[int]] = {}
-    for index, rule in enumerate(rules):
-        for member in rule.members:
-            found.setdefault(member, []).append(index)
-    return {member: tuple(indices) for member, indices in found.items()}

@@ -287,9 +287,8 @@ class _Plain:
     def __call__(self, value: Any) -> dict[str, Any]:
         found = dict(zip(self.names, self._values(value), strict=True))
         if self._rare_values is not None:
-            for name, one in zip(self.rare, self._rare_values(value), strict=False):
-                if one or one == 0:
-                    found[name] = one
+            rare = zip(self.rare, self._rare_values(value), strict=False)
+            found |= {name: one for name, one in rare if one or one == 0}
         return found
 
 

@@ -3,6 +3,8 @@
 The end is judged once more by the rules themselves: an answer that would make any of them worse is never given.
 """
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from restow.cloud.model import Cloud
@@ -14,10 +16,12 @@ from restow_planner.goals.survival import survival
 from restow_planner.goals.work import Verdict, Work
 from restow_planner.rules import all_violations, worse
 from restow_planner.rules.affected import affected
+from restow_planner.rules.base import Violation
 from restow_planner.solvers.board import Board
 
 BLOCKERS_MAX = 1_000
-ALWAYS_UNMODELLED = ("NUMA placement within a host", "storage and network traffic of the servers")
+ALWAYS_UNMODELLED = ("storage and network traffic of the servers",)
+BROKEN_SHOWN = 3
 
 
 def answer(work: Work, verdicts: list[Verdict]) -> Decision:
@@ -30,9 +34,12 @@ def answer(work: Work, verdicts: list[Verdict]) -> Decision:
     outcome = _outcome(work, verdicts)
     words = "; ".join(one.why for one in verdicts)
     if outcome is Outcome.PLAN:
-        broken = _broken(work)
-        if broken:
-            outcome, words = Outcome.UNDECIDED, f"the best placement found would break a rule: {broken}"
+        before_it, after_it, bad = _judged(work)
+        if bad:
+            told = "; ".join(one.why for one in bad[:BROKEN_SHOWN])
+            outcome, words = Outcome.UNDECIDED, f"the best placement found would break a rule: {told}"
+        else:
+            words = "; ".join(one for one in (words, _broken_before(before_it, after_it)) if one)
     known = [one for one in verdicts if one.objective is not None and one.bound is not None]
     objective, bound = (known[0].objective, known[0].bound) if len(known) == 1 else (None, None)
     if outcome is not Outcome.PLAN:
@@ -88,19 +95,39 @@ def _outcome(work: Work, verdicts: list[Verdict]) -> Outcome:
     return Outcome.NOTHING_TO_DO
 
 
-def _broken(work: Work) -> str:
+def _judged(work: Work) -> tuple[tuple[Violation, ...], ...]:
+    """The hard rules broken before, after, and those made worse, as far as the plan can have to do with them."""
     moved = {work.server(one): work.board.at[one] for one in work.changes()}
     ends = {one: () if host < 0 else (work.host(host),) for one, host in moved.items()}
     small = affected(work.problem.cloud, ends)
     start = {one.id: () if one.host is None else (one.host,) for one in small.servers}
     before, after = all_violations(small, start), start | ends
+    known = before
     lost = {work.server(one) for one in work.dead} & start.keys()
     left = {one for one in lost if after[one] == start[one]}
     if left:  # they run nowhere, and what their death has broken stays broken
-        before += all_violations(small, start | dict.fromkeys(lost, ()))
+        known += all_violations(small, start | dict.fromkeys(lost, ()))
         after |= dict.fromkeys(left, ())
-    bad = worse(before, all_violations(small, after))
-    return "; ".join(one.why for one in bad[:3])
+    now = all_violations(small, after)
+    return before, now, worse(known, now)
+
+
+def _broken_before(before: tuple[Violation, ...], after: tuple[Violation, ...]) -> str:
+    """What was broken already where this plan has its servers: whether it is mended, or stays as it was."""
+    was = {(one.rule, one.subject): one for one in before}
+    stays = {(one.rule, one.subject) for one in after} & was.keys()
+    parts = []
+    if stays:
+        some = "; ".join(was[key].why for key in sorted(stays)[:BROKEN_SHOWN])
+        parts.append(f"broken before and no worse after: {_rules(stays)} ({some})")
+    if was.keys() - stays:
+        parts.append(f"broken before and mended: {_rules(was.keys() - stays)}")
+    return "; ".join(parts)
+
+
+def _rules(keys: Iterable[tuple[str, str]]) -> str:
+    names = sorted({rule for rule, _ in keys})
+    return ", ".join(names[:BROKEN_SHOWN]) + (" …" if len(names) > BROKEN_SHOWN else "")
 
 
 def _stays(work: Work) -> dict[ServerId, str]:
@@ -143,6 +170,8 @@ def _facts(work: Work, board: Board, measures: list[tuple[str, Measure]]) -> dic
 
 def _unknown(cloud: Cloud) -> list[str]:
     found = []
+    if not any(host.numa for host in cloud.hosts):
+        found.append("NUMA placement within a host")
     blind = sum(one.dirty_mib_s is None and one.host is not None for one in cloud.servers)
     if blind:
         found.append(f"dirty rate of {blind} servers")

@@ -117,6 +117,7 @@ def _no_room(work: Work, server: int, hosts: list[int], *, sure: bool) -> tuple[
             *(problem.homeless[index].rule for index in problem.homeless_of.get(server, ())),
             *(problem.licences[index].rule for index in problem.licences_of.get(server, ())),
             *(problem.near[index].rule for index in problem.near_of.get(server, ())),
+            *([problem.cells.rule] if problem.cells and server in problem.cells.away else ()),
             *(tally.rule for tally in problem.isolated),
             "earlier goals",
         )

@@ -79,7 +79,7 @@ def _untouchable(cloud: Cloud, decision: Decision) -> Iterable[ServerId]:
         host = cloud.host_by_name.get(server.host) if server.host is not None else None
         living = host is not None and host.state is HostState.UP and not host.forced_down
         interrupted = server.move is not Move.LIVE and server.state is not ServerState.STOPPED
-        if not living or interrupted:
+        if not living or interrupted or server.numa:  # who comes back may be given other NUMA cells
             yield server.id
 
 

@@ -42,7 +42,8 @@ class Grid:
             server: tuple(number[host] for host in self.hosts if world.forbidden(server, host) is None)
             for server in servers
         }
-        special = {server for server in servers if server in world.groups_of or server in world.at_most_of}
+        tied = (world.groups_of, world.at_most_of, {} if world.cells is None else world.cells.largest)
+        special = {server for server in servers if any(server in one for one in tied)}
 
         def alike(server: ServerId) -> tuple[object, ...]:
             """Servers with the same key may stand for each other."""
@@ -241,6 +242,8 @@ class Grid:
         hosts = world.cloud.host_by_name
         if any(self._strangers(number, at, server, target) for number in range(len(world.isolated))):
             return False
+        if world.has_cells(server) and not self._cells_hold(at, server, target):
+            return False
         for rule in world.at_most_of.get(server, ()):
             unit = unit_of(hosts[target], rule.per)
             if unit_of(hosts[at[server]], rule.per) == unit:
@@ -271,6 +274,18 @@ class Grid:
             if (other in members) is not mine:
                 outside += (at[other] == target) - (self._start.place(other) == target)
         return outside > 0
+
+    def _cells_hold(self, at: Mapping[ServerId, HostName], server: ServerId, target: HostName) -> bool:
+        world = self._start.world
+        load: dict[int, int] = {}
+        for other in self.servers:
+            here = (at[other] == target) - (self._start.place(other) == target)
+            for counter, amount in world.in_cells(other, target) if here else ():
+                load[counter] = load.get(counter, 0) + here * amount
+        return all(
+            self._start.load(counter) + load.get(counter, 0) + amount <= world.counters[counter].limit
+            for counter, amount in world.in_cells(server, target)
+        )
 
     # --- what is left to pay ---------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ from restow_planner.primitives import (
     AtMostUnits,
     AtOnce,
     Capacity,
+    Cells,
     Closed,
     Fixed,
     Isolated,
@@ -67,6 +68,9 @@ class World:
     allowed_of: dict[ServerId, list[Allowed]] = field(default_factory=dict)
     isolated: list[Isolation] = field(default_factory=list)
     budgets: list[AtOnce] = field(default_factory=list)
+    cells: Cells | None = None
+    cell_counters: dict[HostName, list[tuple[int, str, int]]] = field(default_factory=dict)
+    """Of each host with NUMA cells: number of the cell, resource, counter."""
     own: dict[str, Mapping[ServerId, int]] = field(default_factory=dict)  # of resources that rules made up
     _weights: dict[tuple[ServerId, HostName], Weights] = field(default_factory=dict)
 
@@ -105,9 +109,23 @@ class World:
             claims = ((base, self.amount(server, name)) for name, base in self.capacities)
             found = [(base + index, amount) for base, amount in claims if amount > 0]
             at = self.cloud.host_by_name[host]
+            found += self.in_cells(server, host)
             found += [(self._in_unit(one, unit_of(at, one.per)), 1) for one in self.at_most_of.get(server, ())]
             known = self._weights[key] = tuple(found)
         return known
+
+    def in_cells(self, server: ServerId, host: HostName) -> Iterable[tuple[int, int]]:
+        """What the server takes of the NUMA cells of a host: where it is at the start it is in cells that are known."""
+        if self.cells is None or server not in self.cells.largest:
+            return
+        home = self.cells.at_home.get(server) if host == self.start(server) else None
+        for place, resource, counter in self.cell_counters.get(host, ()):
+            amount = (self.cells.largest[server] if home is None else home[place]).get(resource, 0)
+            if amount > 0:
+                yield counter, amount
+
+    def has_cells(self, server: ServerId) -> bool:
+        return self.cells is not None and server in self.cells.largest
 
     def _in_unit(self, at_most: AtMost, unit: str) -> int:
         """The counter of this unit. Groups and units are many and most are never touched: made when first asked for."""
@@ -139,6 +157,8 @@ class World:
             return f"unknown host {host}"
         if host in self.closed:
             return f"{host} is {self.closed[host]}"
+        if self.has_cells(server) and host == self.start(server):
+            return "its NUMA cells there are free for others once it has left"
         return next((one.rule for one in self.allowed_of.get(server, ()) if host not in one.hosts), None)
 
     def group_excess(self, index: int, ends: Mapping[ServerId, tuple[HostName, ...]]) -> int:
@@ -187,6 +207,8 @@ def compile_world(cloud: Cloud, primitives: Iterable[Primitive], *, dead: Iterab
                 _add_group(world, NearRule(primitive.rule, near, primitive.to, primitive.per))
             case Isolated(soft=None):
                 isolated.append(primitive)
+            case Cells():
+                _add_cells(world, primitive)
             case AtOnce(soft=None):
                 world.budgets.append(primitive)
             case _:
@@ -194,6 +216,17 @@ def compile_world(cloud: Cloud, primitives: Iterable[Primitive], *, dead: Iterab
     world.isolated = list(isolations(cloud, isolated))
     _count(world)
     return world
+
+
+def _add_cells(world: World, cells: Cells) -> None:
+    world.cells = cells
+    resources = sorted({name for claims in cells.largest.values() for name in claims})
+    for host, there in cells.cells.items():
+        for place, cell in enumerate(there):
+            for resource in resources:
+                world.cell_counters.setdefault(host, []).append((place, resource, len(world.counters)))
+                limit = cell.get(resource, 0)
+                world.counters.append(Counter(cells.rule, f"{resource} of cell {place}", host, limit))
 
 
 def _add_group(world: World, group: GroupRule) -> None:
@@ -210,6 +243,10 @@ def _count(world: World) -> None:
         if index is not None:
             for resource, base in world.capacities:
                 world.load[base + index] += world.amount(one.id, resource)
+    for server in world.cells.largest if world.cells is not None else ():
+        for host in _home(world, server):
+            for counter, amount in world.in_cells(server, host):
+                world.load[counter] += amount
     for index, group in enumerate(world.groups):
         world.excess_at_start.append(
             world.group_excess(index, {member: _home(world, member) for member in group.servers})

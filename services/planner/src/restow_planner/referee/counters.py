@@ -1,6 +1,6 @@
 """What runs out, at every instant of every interleaving: exact by minimum cuts; pure."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from restow.cloud.model import (
@@ -21,6 +21,7 @@ from restow_planner.referee.closure import highest
 from restow_planner.referee.findings import Finding
 from restow_planner.referee.graph import Graph
 from restow_planner.rules.load import allowed, brings, loads
+from restow_planner.rules.numa import claims_in
 
 
 def _one(_: Server) -> int:
@@ -157,3 +158,52 @@ def budget_findings(cloud: Cloud, graph: Graph) -> Iterator[Finding]:
         if most > spec.at_once:
             names = ", ".join(graph.steps[number].id for number in chosen[:8])
             yield Finding("rule", f"budget {index}: {most} servers can be on their way of {spec.at_once} ({names})")
+
+
+def cell_findings(cloud: Cloud, graph: Graph) -> Iterator[Finding]:
+    """NUMA cells: who arrives may be given any, who leaves gives back those that it surely had."""
+    moved = [cloud.server_by_id[one] for one in graph.of_server if cloud.server_by_id[one].numa]
+    reached = {
+        HostName(target)
+        for one in moved
+        for number in graph.of_server[one.id]
+        if (target := graph.steps[number].target) is not None
+    }
+    for one in moved:
+        for number in graph.of_server[one.id]:
+            target = graph.steps[number].target
+            if target is not None and len(cloud.host_by_name[HostName(target)].numa) < len(one.numa):
+                why = f"numa: {one.id} comes to {target}, which has fewer NUMA cells than it"
+                yield Finding("rule", why, graph.steps[number].id)
+    for name in sorted(reached):
+        for place, cell in enumerate(cloud.host_by_name[name].numa):
+            wanted = {resource for one in moved for part in one.numa for resource in part}
+            for resource in sorted(wanted):
+                start = sum(claims_in(one, name, place).get(resource, 0) for one in cloud.servers_on[name] if one.numa)
+                coming, going = _through(graph, moved, name, place, resource)
+                most, chosen = highest(start, coming, going, graph.ancestors)
+                if coming and most > max(cell.get(resource, 0), start):
+                    names = ", ".join(graph.steps[number].id for number in chosen[:8])
+                    why = f"numa: cell {place} of {name} can come to {most} {resource} ({names} together)"
+                    yield Finding("rule", why)
+
+
+def _through(
+    graph: Graph, servers: Iterable[Server], host: HostName, place: int, resource: Resource
+) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+    """What the steps of these servers bring to the cell, and what they give back."""
+    coming, going = [], []
+    for server in servers:
+        away = max(cell.get(resource, 0) for cell in server.numa)
+        first = True
+        for number in graph.of_server[server.id]:
+            step = graph.steps[number]
+            if step.action is Action.STOP:
+                continue
+            if step.target == host and away:
+                coming.append((number, away))
+            amount = claims_in(server, host, place).get(resource, 0) if first else away
+            if step.source == host and amount:
+                going.append((number, amount))
+            first = False
+    return coming, going

@@ -10,7 +10,7 @@ from dataclasses import replace
 from restow.cloud.model import Cloud
 from restow.ids import HostName, ServerId
 from restow.messages.plan import Action
-from restow_planner.referee.counters import budget_findings, counter_findings
+from restow_planner.referee.counters import budget_findings, cell_findings, counter_findings
 from restow_planner.referee.findings import Finding
 from restow_planner.referee.graph import Graph
 from restow_planner.referee.groups import group_findings
@@ -29,6 +29,7 @@ ALONE = frozenset(
 
 def rule_findings(cloud: Cloud, graph: Graph) -> Iterator[Finding]:
     yield from counter_findings(cloud, graph)
+    yield from cell_findings(cloud, graph)
     yield from budget_findings(cloud, graph)
     yield from group_findings(cloud, graph)
     yield from meeting_findings(cloud, graph)

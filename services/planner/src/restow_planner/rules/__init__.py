@@ -30,6 +30,7 @@ from restow_planner.rules.isolate import IsolateRule
 from restow_planner.rules.licence import LicenceRule
 from restow_planner.rules.load import LoadRule
 from restow_planner.rules.near import NearRule
+from restow_planner.rules.numa import NumaRule
 from restow_planner.rules.reserve import ReserveRule
 from restow_planner.rules.residency import ResidencyRule
 from restow_planner.rules.services import ServiceRule
@@ -66,6 +67,7 @@ RULES: tuple[Rule, ...] = (
     StorageRule(),
     DeviceRule(),
     ServiceRule(),
+    NumaRule(),
 )
 
 

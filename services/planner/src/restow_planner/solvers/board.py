@@ -70,7 +70,7 @@ class Board:
         self.dead = set()
         self.counts = Counts(problem.at_most, self.at.__getitem__)
         self.spread = Counts(problem.spreads, self.company)
-        named = problem.licences or problem.near or problem.isolated
+        named = problem.licences or problem.near or problem.isolated or problem.cells is not None
         self.joint = Joint(problem, self.at, self.company) if named else None
         self.spread_goal = [min(tally.number, self._units_of(tally)) for tally in problem.spreads]
         self.loads = []

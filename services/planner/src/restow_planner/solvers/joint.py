@@ -1,4 +1,4 @@
-"""What a board keeps for the rules that tie servers to units and to strangers: licences, nearness, isolation; pure."""
+"""What a board keeps for rules that look at several servers: licences, nearness, isolation, NUMA cells; pure."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from restow_planner.arrays import CellRows
 from restow_planner.problem import Bools, Floats, Ints, Problem
 from restow_planner.solvers.counts import Counts
 
@@ -24,9 +25,19 @@ class Joint:
         self._to = Counts([one.to for one in problem.near], company)
         self._isolated = Counts(problem.isolated, at.__getitem__)
         self._standing = np.bincount([host for host in at if host >= 0], minlength=len(problem.hosts))
+        self._start = problem.start
+        self.cells_free = None if problem.cells is None else self._free_of(problem.cells)
+        """(N, H) what is left of each NUMA cell, whichever of them is given to those that have arrived."""
         self._to_members = [frozenset(one.to.members) for one in problem.near]
         self.apart_most = [self.apart(index) for index in range(len(problem.near))]
         """Of each Near: how many servers may be without company, because so many were."""
+
+    def _free_of(self, cells: CellRows) -> Ints:
+        free: Ints = cells.room.copy()
+        for server in cells.away:
+            if (host := self._at[server]) >= 0:
+                free[:, host] -= cells.taken(server, host, int(self._start[server]))
+        return free
 
     def apart(self, index: int) -> int:
         """How many servers of this Near stand where none of the others does."""
@@ -51,6 +62,9 @@ class Joint:
         for index, tally in enumerate(problem.isolated):
             if tally.soft is None:
                 mask = _both(mask, self._strangers(index, server) == 0)
+        if problem.cells is not None and self.cells_free is not None and server in problem.cells.away:
+            claim = problem.cells.away[server][:, None]
+            mask = _both(mask, ((self.cells_free >= claim) | (claim == 0)).all(axis=0))
         return mask
 
     def _keeps_near(self, index: int, server: int) -> Bools | None:
@@ -111,6 +125,12 @@ class Joint:
             (self._to if server in self._to_members[index] else self._near).shift(index, *ends)
         for index in problem.isolated_of.get(server, ()):
             self._isolated.shift(index, old, new)
+        if problem.cells is not None and self.cells_free is not None and server in problem.cells.away:
+            start = int(self._start[server])
+            if old >= 0:
+                self.cells_free[:, old] += problem.cells.taken(server, old, start)
+            if new >= 0:
+                self.cells_free[:, new] -= problem.cells.taken(server, new, start)
         if old >= 0:
             self._standing[old] -= 1
         if new >= 0:

@@ -1,9 +1,11 @@
-"""Licences, nearness and isolation in the words of CP-SAT: what a repacking may not make worse; pure."""
+"""Licences, nearness, isolation and NUMA cells in the words of CP-SAT: what a repacking may not make worse; pure."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from restow_planner.arrays import Nearness, Tally
+import numpy as np
+
+from restow_planner.arrays import CellRows, Ints, Nearness, Tally
 from restow_planner.solvers.board import Board
 
 if TYPE_CHECKING:
@@ -44,6 +46,8 @@ class JointModel:
         for tally in problem.isolated:
             if tally.soft is None:
                 self._isolated(tally)
+        if problem.cells is not None:
+            self._cells(problem.cells)
 
     def _concerned(self, members: tuple[int, ...]) -> bool:
         return any(one in self._free for one in members)
@@ -113,3 +117,25 @@ class JointModel:
             self._model.add(sum(others.get(host, [])) <= bound * (1 - for_members))
             if kept:
                 self._model.add(for_members == int(kept[0] in inside))
+
+    def _cells(self, cells: CellRows) -> None:
+        """What those who may come take of each cell, within what is free when all who may go are gone."""
+        board, joint = self._board, self._board.joint
+        assert joint is not None
+        assert joint.cells_free is not None
+        start = board.problem.start
+        coming: dict[int, list[tuple[Ints, cp_model.IntVar]]] = {}
+        for (index, host), variable in self._count.items():
+            server = self._members[index][0]
+            if server in cells.away:
+                coming.setdefault(host, []).append((cells.taken(server, host, int(start[server])), variable))
+        for index, variable in self._left_out.items():
+            server = self._members[index][0]
+            if server in cells.away and (host := board.at[server]) >= 0:
+                coming.setdefault(host, []).append((cells.taken(server, host, int(start[server])), variable))
+        for host, terms in coming.items():
+            going = [one for one in board.on[host] if one in self._free and one in cells.away]
+            room = np.maximum(joint.cells_free[:, host], 0)
+            room = room + sum(cells.taken(one, host, int(start[one])) for one in going)
+            for row in range(len(cells.names)):
+                self._model.add(sum(int(amounts[row]) * variable for amounts, variable in terms) <= int(room[row]))
