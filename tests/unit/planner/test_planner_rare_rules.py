@@ -112,7 +112,7 @@ def test_what_is_pinned_or_huge_is_counted_at_both_ends(resource):
 @pytest.mark.parametrize(
     ("fields", "who"),
     [
-        ({"metadata": {"restow.service": "Trove"}}, "Trove"),
+        ({"metadata": {"restow:healed-by": "Trove"}}, "Trove"),
         ({"metadata": {"cluster_node_id": "1"}}, "Senlin"),
         ({"metadata": {"metering.server_group": "x"}}, "Heat"),
         ({"name": "amphora-2f9a3c1e-1111-4222-8333-944455556666"}, "Octavia"),

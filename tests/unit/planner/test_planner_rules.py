@@ -248,7 +248,7 @@ BINDING = {
     ),
     "healed by others": with_rules(
         servers=[
-            a_server("s0", on="h0", metadata={"restow.service": "Trove"}),
+            a_server("s0", on="h0", metadata={"restow:healed-by": "Trove"}),
             a_server("s1", on="h1", metadata={"a": "b"}),
             a_server("s2", on="h2", name="amphora-2f9a3c1e-1111-4222-8333-944455556666"),
         ],

@@ -51,7 +51,6 @@ COLD_FACTOR = 4.0
 """A cold move stops the server: it costs as much as four live ones."""
 DIRTY_FULL_MIB_S = 200.0
 """A server that dirties this much memory a second costs twice its memory to move."""
-
 MOVE_MIB = 32_768.0
 """What a move costs however small the server: who is moved is disturbed, so few large moves beat many small ones."""
 
@@ -118,17 +117,8 @@ class Problem:
     @cached_property
     def bound_to_others(self) -> frozenset[int]:
         """The servers whose place depends, by a rule, on where others are."""
-        return frozenset(
-            {
-                *self.at_most_of,
-                *self.spreads_of,
-                *self.homeless_of,
-                *self.licences_of,
-                *self.near_of,
-                *self.isolated_of,
-                *(self.cells.away if self.cells else ()),
-            }
-        )
+        tied = (self.at_most_of, self.spreads_of, self.homeless_of, self.licences_of, self.near_of, self.isolated_of)
+        return frozenset({one for members in tied for one in members} | set(self.cells.away if self.cells else ()))
 
     @cached_property
     def licences_of(self) -> Mapping[int, tuple[int, ...]]:

@@ -18,7 +18,7 @@ class LicenceRule:
             if isinstance(spec, Licence):
                 members = known(cloud, spec.servers)
                 yield AtMostUnits(f"licence {index}", members, spec.per, spec.count, soft=spec.soft)
-                if spec.count == 1 and spec.soft is None and len(members) > 1:  # they cannot leave it one by one
+                if spec.count == 1 and spec.soft is None:  # on its way a server would need a second one
                     yield Together(f"licence {index}", members, tuple(hosts_by_unit(cloud, spec.per).values()))
 
     def violations(self, cloud: Cloud, where: Occupancy) -> Iterable[Violation]:

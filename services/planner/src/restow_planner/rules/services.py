@@ -1,7 +1,7 @@
 """Services: servers that another service made, watches and heals are not touched, dead or alive; pure.
 
 Who moves them under that service's hands fights it: an Octavia amphora that is being moved looks failed, and is
-replaced. `restow.service` in a server's metadata names the service; some show by marks of their own.
+replaced. `restow:healed-by` in a server's metadata names the service; some show by marks of their own.
 """
 
 import re
@@ -11,13 +11,13 @@ from restow.cloud.model import Cloud, Server
 from restow_planner.primitives import Fixed, Primitive
 from restow_planner.rules.base import Occupancy, Violation
 
-SERVICE = "restow.service"
+SERVICE = "restow:healed-by"
 MARKS = {
     SERVICE: "another service",
     "cluster_node_id": "Senlin",
     "metering.server_group": "a Heat scaling group",
 }
-"""Keys of metadata, and who sets them; `restow.service` says the name itself."""
+"""Keys of metadata, and who sets them; `restow:healed-by` says the name itself."""
 AMPHORA = re.compile(r"amphora-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
