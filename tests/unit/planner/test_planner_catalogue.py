@@ -160,6 +160,15 @@ def test_who_died_with_its_company_is_rebuilt_next_to_it():
     assert racks[where["db"]] == racks[where["web"]]
 
 
+def test_who_lost_its_company_to_a_failure_may_go_anywhere():
+    """db died with h0 and its disk: nobody can be near it any more, and h1 is to be emptied all the same."""
+    dead = a_host("h0", state=HostState.DOWN, zone="z0")
+    servers = [a_server("db", on="h0", storage="local"), a_server("web", on="h1")]
+    cloud = a_cloud([dead, *H[1:4]], servers, rules=[NearTo(("web",), ("db",), "zone")])
+    goals = [{"goal": "recover", "hosts": ["h0"]}, {"goal": "evacuate", "hosts": ["h1"]}]
+    assert set(targets(planned(cloud, goal="then", goals=goals))) == {"web"}
+
+
 # -- broken already -----------------------------------------------------------------------------------
 
 
