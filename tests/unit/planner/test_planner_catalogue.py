@@ -1,5 +1,7 @@
 """What the rules of load, nearness, licences, residency, dedication, isolation and budgets do to plans."""
 
+from dataclasses import replace
+
 import pytest
 
 from restow.cloud.model import (
@@ -12,6 +14,7 @@ from restow.cloud.model import (
     LoadBelow,
     NearTo,
     Residency,
+    Server,
 )
 from restow.messages.plan import Outcome, Plan
 from restow.messages.request import parse_request
@@ -41,7 +44,7 @@ def emptied(cloud: Cloud, *hosts: str) -> Plan:
 # -- where they go ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+WHERE = pytest.mark.parametrize(
     ("rule", "allowed"),
     [
         (LoadBelow(("h1", "h2", "h3"), {"cpu_cores": 0.5}), {"h4", "h5"}),
@@ -58,15 +61,35 @@ def emptied(cloud: Cloud, *hosts: str) -> Plan:
     ],
     ids=lambda value: type(value).__name__ if not isinstance(value, set) else "",
 )
-def test_a_server_that_must_leave_goes_where_the_rule_lets_it(rule, allowed):
+
+
+def leaving() -> list[Server]:
     """h5 is empty; s4 shares h4 with nobody; everything else has room for s0."""
-    servers = [
+    return [
         a_server("s0", on="h0", load={"cpu_cores": 2.0}, project="mine"),
         *(a_server(f"s{n}", on=f"h{n}", load={"cpu_cores": 3.0}, project="others") for n in (1, 2, 3, 4)),
     ]
-    plan = emptied(a_cloud(H, servers, rules=[rule]), "h0")
+
+
+@WHERE
+@pytest.mark.parametrize("soft", [None, 5.0], ids=["hard", "soft"])
+def test_a_server_that_must_leave_goes_where_the_rule_lets_it(rule, allowed, soft):
+    plan = emptied(a_cloud(H, leaving(), rules=[replace(rule, soft=soft)]), "h0")
     assert set(targets(plan).values()) <= allowed
     assert set(targets(plan)) == {"s0"}
+
+
+@WHERE
+def test_a_soft_rule_keeps_nobody_where_there_is_no_other_place(rule, allowed):
+    """The hosts that the rule allows take nothing in: hard, it blocks; soft, it has its price."""
+    closed = [replace(host, enabled=host.name not in allowed) for host in H]
+    hard = emptied(a_cloud(closed, leaving(), rules=[rule]), "h0")
+    soft = emptied(a_cloud(closed, leaving(), rules=[replace(rule, soft=5.0)]), "h0")
+    assert set(targets(soft)) == {"s0"}
+    # s0 is near nobody as it stands, and may stay so; for an isolated server the others make way.
+    if not isinstance(rule, NearTo | Isolate):
+        assert not targets(hard)
+        assert hard.blockers[0].server == "s0"
 
 
 def test_a_licence_of_one_host_keeps_all_where_they_are_and_says_so():
