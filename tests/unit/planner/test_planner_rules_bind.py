@@ -48,9 +48,9 @@ def test_each_rule_alone_forbids_moves_in_the_random_clouds():
 
 def test_plans_for_the_random_clouds_wait_because_of_the_rules_that_are_kept_by_waiting():
     waits: Counter[str] = Counter()
-    for seed in range(80):
+    for seed in range(200):
         cloud = random_legal_cloud(seed, hosts=(4, 6), servers=(10, 30))
-        for goal in ({"goal": "evacuate", "hosts": [cloud.hosts[1].name]}, {"goal": "consolidate"}):
+        for goal in ({"goal": "evacuate", "hosts": [cloud.hosts[1].name]}, {"goal": "consolidate", "max_utilisation": 1.0}):
             plan = plan_for(cloud, parse_request(goal), plan_id="p", seconds=2)
             assert check(cloud, plan) == (), f"random_legal_cloud({seed}), {goal}"
             waits.update(edge.because.split(" ")[0] for step in plan.steps for edge in step.waits_for)

@@ -124,7 +124,7 @@ class Evening:
     def _tied(self) -> frozenset[int]:
         """The servers whose place other rules than room and permission decide, or price."""
         problem = self.board.problem
-        if problem.soft_capacity:
+        if problem.soft_capacity or problem.isolated:  # that concerns those who are not named, too
             return frozenset(range(len(problem.servers)))
         priced = np.flatnonzero(problem.price_of >= 0).tolist()
         return problem.bound_to_others | problem.together_of.keys() | set(priced)
