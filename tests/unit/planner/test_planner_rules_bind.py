@@ -50,7 +50,8 @@ def test_plans_for_the_random_clouds_wait_because_of_the_rules_that_are_kept_by_
     waits: Counter[str] = Counter()
     for seed in range(200):
         cloud = random_legal_cloud(seed, hosts=(4, 6), servers=(10, 30))
-        for goal in ({"goal": "evacuate", "hosts": [cloud.hosts[1].name]}, {"goal": "consolidate", "max_utilisation": 1.0}):
+        evacuate = {"goal": "evacuate", "hosts": [cloud.hosts[1].name]}
+        for goal in (evacuate, {"goal": "consolidate", "max_utilisation": 1.0}):
             plan = plan_for(cloud, parse_request(goal), plan_id="p", seconds=2)
             assert check(cloud, plan) == (), f"random_legal_cloud({seed}), {goal}"
             waits.update(edge.because.split(" ")[0] for step in plan.steps for edge in step.waits_for)

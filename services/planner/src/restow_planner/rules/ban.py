@@ -11,10 +11,10 @@ class BanRule:
     name = "ban"
 
     def primitives(self, cloud: Cloud) -> Iterable[Primitive]:
+        everywhere = frozenset(host.name for host in cloud.hosts)
         for index, spec in enumerate(cloud.rules):
             if isinstance(spec, Ban):
-                others = frozenset(host.name for host in cloud.hosts) - frozenset(spec.hosts)
-                yield Allowed(f"ban {index}", spec.servers, others, soft=spec.soft)
+                yield Allowed(f"ban {index}", spec.servers, everywhere.difference(spec.hosts), soft=spec.soft)
 
     def violations(self, cloud: Cloud, where: Occupancy) -> Iterable[Violation]:
         for index, spec in enumerate(cloud.rules):

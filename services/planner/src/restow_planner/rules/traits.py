@@ -23,6 +23,8 @@ class TraitRule:
     def violations(self, cloud: Cloud, where: Occupancy) -> Iterable[Violation]:
         hosts = cloud.host_by_name
         for server in cloud.servers:
+            if not server.requires and not server.forbids:
+                continue
             wrong: set[str] = set()
             for name in where.get(server.id, ()):
                 traits = hosts[name].traits if name in hosts else frozenset()
