@@ -6,6 +6,9 @@ A new rule is a new combination of these, never a new branch in a solver.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from restow.cloud.model import Resource, Unit
 from restow.ids import HostName, ServerId
 
@@ -16,7 +19,8 @@ class Capacity:
 
     A server's demand of `resource` is `server.demand.get(resource, 0)`, or what `demand` says: then `resource` is no
     resource of the cloud, and whoever names it gives the same `demand`. A host that `capacity` does not name has
-    none. `soft`: price per unit too many.
+    none. `soft`: price per unit too many. `held`: the host that a server left keeps its share until all is over, as
+    where a copy stays behind or all moves are made at once.
     """
 
     rule: str
@@ -24,6 +28,7 @@ class Capacity:
     capacity: Mapping[HostName, int]
     soft: float | None = None
     demand: Mapping[ServerId, int] | None = None
+    held: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,3 +153,37 @@ class Cells:
 Primitive = (
     Capacity | Allowed | Closed | Fixed | AtMost | Spread | Together | AtMostUnits | Near | Isolated | AtOnce | Cells
 )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class HostCost:
+    """Each host pays `price` for every unit by which the `amount` of its servers, summed, exceeds `over`.
+
+    Who is not named has 0. An amount may be negative. Several on the same amounts make any convex price: of the share
+    above the mean, of its peak. What one resource leaves free while another is used up is priced by
+    max(0, target * free(a) - free(b)): amounts b - target * a, over capacity(b) - target * capacity(a).
+    """
+
+    rule: str
+    amount: Mapping[ServerId, float]
+    over: Mapping[HostName, float]
+    price: Mapping[HostName, float]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MoveCost:
+    """What it costs that servers do not end where they started.
+
+    `price`: of each server that moved. `between` (H, H): from the host in the row to that in the column, in the order
+    of the cloud. `set_price`: per move in that of the `sets` in which most moved; sets do not overlap.
+    """
+
+    rule: str
+    price: Mapping[ServerId, float]
+    between: NDArray[np.float64] | None = None
+    sets: tuple[tuple[ServerId, ...], ...] = ()
+    set_price: float = 0.0
+
+
+Price = HostCost | MoveCost
+"""What is to be low, where primitives say what must hold."""
