@@ -6,7 +6,7 @@ which returns the answer. `folder` is the family's own, as its authors laid it o
 
 from types import ModuleType
 
-from bench.families import btrplace, migrationpaths, migsched, ordering, scale, vmr2l, watcher
+from bench.families import btrplace, migrationpaths, migsched, ordering, roadef2012, scale, vmr2l, watcher
 
 FAMILIES: dict[str, ModuleType] = {
     "migrationpaths": migrationpaths,
@@ -14,6 +14,7 @@ FAMILIES: dict[str, ModuleType] = {
     "migsched": migsched,
     "vmr2l": vmr2l,
     "btrplace": btrplace,
+    "roadef2012": roadef2012,
     "scale": scale,
     "watcher": watcher,
 }
