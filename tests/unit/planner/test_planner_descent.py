@@ -15,10 +15,13 @@ from bench.families import roadef2012
 from restow_planner.primitives import (
     Allowed,
     AtMost,
+    AtMostUnits,
     Capacity,
+    Cells,
     Closed,
     Fixed,
     HostCost,
+    Isolated,
     MoveCost,
     Near,
     Spread,
@@ -88,6 +91,8 @@ def amounts(primitive, cloud, at):
             return {"": len(servers) - most}
         case Near(servers=servers, to=to, per=per):
             company = {unit(of[one], per) for one in to}
+            if primitive.soft is not None:
+                return {one: float(unit(of[one], per) not in company) for one in servers}
             return {name: float(name not in company) for name in {unit(of[one], per) for one in servers}}
 
 
@@ -315,6 +320,15 @@ def test_nothing_that_may_move_is_an_answer_at_once():
     answer = found(cloud, (Fixed("fixed", {"s1": "locked"}),), (cost,), steps=None)
     assert answer.at.tolist() == [0]
     assert answer.cost == 1.0
+
+
+@pytest.mark.parametrize(
+    "rule", [AtMostUnits("licence", ("s1",), "host", 1), Isolated("isolate", ("s1",)), Cells("numa", {}, {}, {})]
+)
+def test_a_hard_rule_that_it_does_not_know_is_refused(rule):
+    cloud = a_cloud([a_host("h1"), a_host("h2")], [a_server("s1", on="h1")])
+    with pytest.raises(ValueError, match=rule.rule):
+        found(cloud, (rule,), ())
 
 
 def test_planning_without_it_does_not_load_the_compiler():

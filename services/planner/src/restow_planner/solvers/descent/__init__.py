@@ -42,9 +42,10 @@ def improved(
 ) -> Improved:
     """The cheapest placement found, which is never dearer than the start.
 
-    `primitives` are those of which `problem` was made. `left`: seconds until the end by the clock, asked again and
-    again. `steps`: how much work at the most, by each of two threads (200,000 trials a step); with it, and time enough,
-    the same seed gives the same answer. `moves_max`: servers that end elsewhere than they started, at the most.
+    `primitives` are those of which `problem` was made. ValueError: a hard one is of a kind that this search does not
+    know, such as licences. `left`: seconds until the end by the clock, asked again and again. `steps`: how much work at
+    the most, by each of two threads (200,000 trials a step); with it, and time enough, the same seed gives the same
+    answer. `moves_max`: servers that end elsewhere than they started, at the most.
     """
     from restow_planner.solvers.descent.bound import least_cost
     from restow_planner.solvers.descent.course import Course

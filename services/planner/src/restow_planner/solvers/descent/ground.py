@@ -9,11 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from restow_planner.primitives import Capacity, HostCost, MoveCost, Near, Price, Primitive
+from restow.ids import ServerId
+from restow_planner.primitives import AtMostUnits, Capacity, Cells, HostCost, Isolated, MoveCost, Near, Price, Primitive
 from restow_planner.problem import Bools, Floats, Ints, Problem
 from restow_planner.rules.units import unit_of
 from restow_planner.solvers.descent.arrays import NONE, Best, Ground, Standing
 
+UNKNOWN = (AtMostUnits, Isolated, Cells)
+"""They would be broken unseen. What may move at once is for the ordering alone."""
 MANY = np.iinfo(np.int64).max // 4
 """No limit."""
 
@@ -66,8 +69,14 @@ def _of(soft: float | None) -> float:
 def compile_ground(
     problem: Problem, primitives: Iterable[Primitive], prices: Iterable[Price], *, moves_max: int | None = None
 ) -> Ground:
-    """Arrays of what the primitives, from which the problem was compiled, and the prices say."""
+    """Arrays of what the primitives, from which the problem was compiled, and the prices say.
+
+    ValueError: there is a hard primitive that the kernel does not know. Soft ones of these kinds have no price here.
+    """
     primitives = tuple(primitives)
+    unknown = [one.rule for one in primitives if isinstance(one, UNKNOWN) and getattr(one, "soft", None) is None]
+    if unknown:
+        raise ValueError(f"the search for a cheaper placement does not know rules like {unknown[0]}")
     tables = _Tables()
     for tally in problem.at_most:
         if len(tally.members) > tally.number:
@@ -92,20 +101,22 @@ def _nears(problem: Problem, primitives: tuple[Primitive, ...], tables: _Tables)
     """(table that wants company, table that is it, price)."""
     index, found = problem.server_index, []
     units: dict[str, tuple[Ints, int]] = {}
-    members: dict[int, tuple[int, ...]] = {}  # the same tuple of names says the same many times
-    for near in primitives:
-        if isinstance(near, Near):
-            if near.per not in units:
-                names: dict[str, int] = {}
-                of = [names.setdefault(unit_of(host, near.per), len(names)) for host in problem.cloud.hosts]
-                units[near.per] = (np.array(of, dtype=np.int64), len(names))
-            pair = []
-            for servers in (near.servers, near.to):
-                if id(servers) not in members:
-                    members[id(servers)] = tuple(dict.fromkeys(index[one] for one in servers if one in index))
-                pair.append(tables.found(*units[near.per], members[id(servers)]))
-            if pair[0] != pair[1]:
-                found.append((pair[0], pair[1], _of(near.soft)))
+    members: dict[tuple[ServerId, ...], tuple[int, ...]] = {}
+
+    def table(servers: tuple[ServerId, ...], per: str) -> int:
+        if servers not in members:
+            members[servers] = tuple(dict.fromkeys(index[one] for one in servers if one in index))
+        return tables.found(*units[per], members[servers])
+
+    for near in (one for one in primitives if isinstance(one, Near)):
+        if near.per not in units:
+            names: dict[str, int] = {}
+            of = [names.setdefault(unit_of(host, near.per), len(names)) for host in problem.cloud.hosts]
+            units[near.per] = (np.array(of, dtype=np.int64), len(names))
+        for servers in [near.servers] if near.soft is None else [(one,) for one in near.servers]:  # priced by server
+            wants, gives = table(servers, near.per), table(near.to, near.per)
+            if wants != gives:
+                found.append((wants, gives, _of(near.soft)))
     return found
 
 
@@ -202,7 +213,7 @@ class _Joined:
 
     def _held(self, primitives: tuple[Primitive, ...]) -> Bools:
         names = {one.resource for one in primitives if isinstance(one, Capacity) and one.held and one.soft is None}
-        return np.array([name in names for name in self.problem.cloud.resources], dtype=bool)
+        return np.array([name in names for name in self.problem.resources], dtype=bool)
 
     def _loads(self, prices: tuple[Price, ...]) -> tuple[Floats, Floats, Floats]:
         """(S, K) amounts, (H, K) what is free of charge, (H, K) prices."""
