@@ -61,25 +61,24 @@ def _planned(
     """Decide and order, with other placements where one cannot be ordered."""
     cloud = draft.cloud
     unreachable: frozenset[tuple[ServerId, HostName]] = frozenset()
-    failed: tuple[Decision, Impossible | Undecided] | None = None
+    failed: list[tuple[Decision, Impossible | Undecided]] = []
     for attempt in range(DECISIONS_MAX):
         share = seconds * (REACH_SHARE if isinstance(request, ReachRequest) else DECIDE_SHARE) / 2**attempt
         decision = decide(cloud, request, deadline=deadline.within(share), unreachable=unreachable)
         if decision.outcome is not Outcome.PLAN:
-            if failed is not None:
+            if failed:
                 break  # only because the pairs that could not be ordered are left out
             return draft.without_steps(decision, decision.outcome, decision.why_outcome)
         decision = replace(decision, pinned=_pins(request))
         ordering = draft.ordered(decision, primitives, seconds=(seconds - share) if not attempt else share / 2)
         if isinstance(ordering, Ordered):
             return draft.checked(decision, ordering)
-        failed = failed or (decision, ordering)
+        failed.append((decision, ordering))
         new = {(one, host) for one in ordering.stuck if (host := decision.targets.get(one)) is not None}
         if isinstance(request, ReachRequest) or not new - unreachable:
             break
         unreachable |= new
-    assert failed is not None
-    return _not_ordered(draft, *failed, seconds=seconds)
+    return _not_ordered(draft, failed, seconds=seconds)
 
 
 def made_again(cloud: Cloud, plan: Plan) -> Plan:
@@ -88,35 +87,51 @@ def made_again(cloud: Cloud, plan: Plan) -> Plan:
     return plan_for(cloud, plan.request, plan_id=plan.id, engine=plan.engine, clock=clock)
 
 
-def _not_ordered(draft: "_Draft", decision: Decision, ordering: Impossible | Undecided, *, seconds: float) -> Plan:
+def _not_ordered(draft: "_Draft", failed: Sequence[tuple[Decision, Impossible | Undecided]], *, seconds: float) -> Plan:
     """No way to any placement that was tried: what can be done without those who are stuck, or the reason."""
-    request = draft.request
-    blockers = tuple(_blocker(one, decision, ordering) for one in ordering.stuck)
-    if isinstance(request, ReachRequest):
+    decision, ordering = failed[0]
+    blockers = (*decision.blockers, *(_blocker(one, decision, ordering) for one in ordering.stuck))
+    if isinstance(draft.request, ReachRequest):
         impossible = isinstance(ordering, Impossible)
         outcome = Outcome.IMPOSSIBLE if impossible else Outcome.UNDECIDED
         why = f"the placement cannot be reached: {ordering.why}" if impossible else ordering.why
-        return draft.without_steps(replace(decision, blockers=(*decision.blockers, *blockers)), outcome, why)
+        return draft.without_steps(replace(decision, blockers=blockers), outcome, why)
+    tries = (
+        failed if len(failed) == 1 else (failed[0], failed[-1])
+    )  # the best placement, and the one made of least doubt
+    for one, found in tries:
+        plan = _without_the_stuck(draft, one, found, seconds=seconds / len(tries))
+        if plan is not None:
+            return plan
+    why = f"placements were found, but no safe order of moves to any of them: {ordering.why}"
+    return draft.without_steps(replace(decision, blockers=blockers), Outcome.UNDECIDED, why)
+
+
+def _without_the_stuck(
+    draft: "_Draft", decision: Decision, ordering: Impossible | Undecided, *, seconds: float
+) -> Plan | None:
+    """The moves that are left when those that cannot be ordered are left out, as long as some are."""
+    blockers = tuple(_blocker(one, decision, ordering) for one in ordering.stuck)
     stuck = set(ordering.stuck)
     for _ in range(DECISIONS_MAX):
         part = {server: target for server, target in decision.targets.items() if server not in stuck}
         if not part:
-            break
+            return None
         emptied = {draft.cloud.server_by_id[one].host for one in stuck}
         rest = replace(
             decision, targets=part, blockers=(*decision.blockers, *blockers),
+            why_outcome=f"{decision.why_outcome}; {len(stuck)} moves to that are left out: no order of them is safe",
             host_steps_last=tuple(pair for pair in decision.host_steps_last if pair[1] not in emptied),
-            gap=None, objective=None, bound=None,
+            after={}, gap=None, objective=None, bound=None,
         )  # fmt: skip
         again = draft.ordered(rest, hard_primitives(draft.cloud), seconds=seconds / 8)
         if isinstance(again, Ordered):
             return draft.checked(rest, again)
         if not set(again.stuck) - stuck:
-            break
+            return None
         blockers += tuple(_blocker(one, decision, again) for one in again.stuck if one not in stuck)
         stuck |= set(again.stuck)
-    why = f"placements were found, but no safe order of moves to any of them: {ordering.why}"
-    return draft.without_steps(replace(decision, blockers=(*decision.blockers, *blockers)), Outcome.UNDECIDED, why)
+    return None
 
 
 def _blocker(server: ServerId, decision: Decision, ordering: Impossible | Undecided) -> Blocker:

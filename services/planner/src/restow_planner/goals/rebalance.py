@@ -3,7 +3,8 @@
 Hosts that carry more of the claims in question than they have come first, whatever the threshold: see `mend`.
 Where a host is above the mean by more than the threshold, the moves that even out most for their price are made, one
 by one, until none pays for itself (so that noise does not bring anybody back at once, and a second plan finds nothing
-to do). Those that stay too full are relieved by swaps, and by moves for which others make room.
+to do). Those that stay too full are relieved by swaps, and by moves for which others make room. Where that is not
+enough, the whole placement is searched: see `levelling`.
 """
 
 from dataclasses import dataclass
@@ -12,13 +13,14 @@ import numpy as np
 
 from restow.messages.plan import Blocker, Outcome
 from restow.messages.request import RebalanceRequest
+from restow_planner.goals.levelling import Level, searched
 from restow_planner.goals.loads import Measure, measure
 from restow_planner.goals.mend import mend
 from restow_planner.goals.names import Names
 from restow_planner.goals.survival import Trail, keep
 from restow_planner.goals.work import Verdict, Work
 from restow_planner.problem import MOVE_MIB, Bools, Floats
-from restow_planner.solvers.board import LoadLimit
+from restow_planner.solvers.board import NOWHERE, LoadLimit
 from restow_planner.solvers.evening import Evening, Way
 
 RELIEF = 0.8
@@ -29,6 +31,7 @@ WORTH = 0.25
 """A move pays if it takes off the squares as much as a host has that is off the mean by this part of the threshold."""
 WORTH_LEAST = 0.005
 """Nobody moves for less than a host that is off the mean by this much."""
+SLACK = 1e-9
 SWAP_HOSTS = 16
 CHAINS_TRIED = 5
 ROUNDS_MAX = 1_000
@@ -98,10 +101,12 @@ class _Evening:
         if not hot:
             words = f"no host is more than {self.threshold:.0%} above the mean {self.by.name} share of {mean:.0%}"
             return Verdict(Outcome.NOTHING_TO_DO, words, before, mean)
-        moves_before = len(board.moved)
+        moves_before, start = len(board.moved), board.mark()
         self._even_out(part, load, mean, limit)
         for host in self._above(ceiling, part, load):
             self._relieve(host, limit, load)
+        if self._above(ceiling, part, load):
+            load = self._all_at_once(start, part, Level(ceiling, mean))
         cut = keep(work, self.trail)
         if cut:
             load = self.by.load(board)
@@ -128,7 +133,7 @@ class _Evening:
     def _above(self, ceiling: float, part: Bools, load: Floats) -> list[int]:
         """The hosts asked for first, then the fullest."""
         share = load / self.by.room
-        found = np.flatnonzero(part & (share > ceiling + 1e-9)).tolist()
+        found = np.flatnonzero(part & (share > ceiling + SLACK)).tolist()
         return sorted(found, key=lambda host: (host not in self.first, -share[host], host))
 
     def _even_out(self, part: Bools, load: Floats, mean: float, limit: float) -> None:
@@ -141,6 +146,29 @@ class _Evening:
         )  # fmt: skip
         for sources in (np.array(self.first, dtype=np.int64), np.flatnonzero(part)):
             evening.run(sources, self._go, work.deadline.over)
+
+    def _all_at_once(self, start: int, part: Bools, level: Level) -> Floats:
+        """Another placement, found in one go from the start, if it leaves less above the ceiling; the load then."""
+        work, board = self.work, self.work.board
+        left, steps = self._too_much(part, level), self.trail.done
+        self.trail.go_to(0)
+        moves = searched(work, self.by, level) or []
+        for server, _ in moves:
+            board.put(server, NOWHERE)
+        for server, host in moves:
+            board.put(server, host)
+        if moves and work.within_limits() and self._too_much(part, level) < left:
+            self.trail.again(start)
+            work.why.update((server, f"evens out {self.by.name}, all hosts at once") for server, _ in moves)
+        else:
+            board.undo(start)
+            self.trail.go_to(steps)
+        return self.by.load(board)
+
+    def _too_much(self, part: Bools, level: Level) -> tuple[int, float]:
+        """How many hosts are above the ceiling, and by how much together."""
+        over = (self.by.share(self.work.board) - level.ceiling)[part]
+        return int((over > SLACK).sum()), round(float(np.maximum(over, 0.0).sum()), 6)
 
     def _go(self, way: Way) -> bool:
         work = self.work

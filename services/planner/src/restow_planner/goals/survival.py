@@ -41,6 +41,12 @@ class Trail:
         self.steps.append(_Step(mark, closes, tuple((one, board.at[one]) for one in board.since(mark))))
         self.done += 1
 
+    def again(self, mark: int) -> None:
+        """What was done since this mark is one step, and the only one."""
+        self.steps.clear()
+        self.done = 0
+        self.note(mark)
+
     def closed(self) -> frozenset[int]:
         """The hosts that the steps done so far close."""
         return frozenset(host for step in self.steps[: self.done] for host in step.closes)

@@ -5,15 +5,18 @@ is lowest, and no rule is broken, or more broken than it was. It knows nothing o
 `MoveCost` what is to be low (loads above a mean, a peak, the number of moves) and reads the placement.
 """
 
+import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 from restow_planner.primitives import Price, Primitive
 from restow_planner.problem import Ints, Problem
 
-__all__ = ["Improved", "improved", "warm_up"]
+__all__ = ["Improved", "at_hand", "improved", "warm_up"]
 
 TIE = 1e-9
+CACHE = Path(__file__).with_name("__pycache__")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,11 @@ def improved(
     before = course.cost
     course.run()
     return Improved(course.at, course.cost, course.bound, before)
+
+
+def at_hand() -> bool:
+    """Whether the compiled kernel is there, so that it need not be compiled first."""
+    return "restow_planner.solvers.descent.kernel" in sys.modules or any(CACHE.glob("kernel.anneal-*.nbi"))
 
 
 def warm_up() -> None:
