@@ -5,7 +5,7 @@ import inspect
 import pytest
 
 from restow.cloud.model import GroupPolicy, HostState, Power, ServerState
-from restow.cloud.port import FAULTS, CloudPort, FaultInjection, MigrationStatus
+from restow.cloud.port import FAULTS, VERIFY, CloudPort, FaultInjection, MigrationStatus
 from restow.cloud.simulated import SimulatedCloud, SimulatedClouds, SimulationOptions
 from restow.errors import BadInputError, LostAnswerError, NotFoundError, PermanentError, TransientError
 from support.builders import a_cloud, a_group, a_host, a_server
@@ -116,10 +116,20 @@ async def test_a_live_migration_is_taken_and_its_end_is_seen_by_reading(port, cl
 
 async def test_a_cold_migration_ends_as_it_began(port, clock):
     await port.cold_migrate("stopped", to="h2", request_id="req-1")
+    with pytest.raises(PermanentError, match="waits to be confirmed"):
+        await port.confirm_cold_migration("stopped")
+    clock.forward(60)
+    server = await port.server("stopped")
+    assert (server.host, server.state, server.task) == ("h2", ServerState.STOPPED, VERIFY)
+    assert not (await ended(port, "stopped")).status.ended
+    assert set(await port.allocations("stopped")) == {"h1", "h2"}
+    await port.confirm_cold_migration("stopped")
     clock.forward(60)
     server = await port.server("stopped")
     assert (server.host, server.state, server.task) == ("h2", ServerState.STOPPED, None)
     assert (await ended(port, "stopped")).kind == "cold-migrate"
+    assert (await ended(port, "stopped")).status is MigrationStatus.COMPLETED
+    assert set(await port.allocations("stopped")) == {"h2"}
 
 
 @pytest.mark.parametrize(
@@ -170,6 +180,19 @@ async def test_a_running_migration_can_be_aborted(port, clock):
     assert (await ended(port, "s1")).status is MigrationStatus.CANCELLED
     assert (await port.server("s1")).host == "h1"
     assert set(await port.allocations("s1")) == {"h1"}
+
+
+async def test_a_running_migration_that_does_not_converge_can_be_brought_to_its_end(port, embedded, clock):
+    embedded.port(CLOUD.domain).trouble.never_converges("s1")
+    with pytest.raises(PermanentError):
+        await port.force_complete("s1")
+    await port.live_migrate("s1", to="h2", request_id="r1")
+    clock.forward(600)
+    assert (await ended(port, "s1")).status is MigrationStatus.RUNNING
+    await port.force_complete("s1")
+    clock.forward(5)
+    assert (await ended(port, "s1")).status is MigrationStatus.COMPLETED
+    assert set(await port.allocations("s1")) == {"h2"}
 
 
 async def test_stop_keeps_the_claim_and_shelve_gives_it_back(port, clock):

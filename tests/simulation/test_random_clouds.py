@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from restow.cloud.model import Cloud, Host, HostState, Power
-from restow.cloud.port import MigrationStatus
+from restow.cloud.port import VERIFY, MigrationStatus
 from restow.cloud.simulated.cloud import SimulatedCloud
 from restow.cloud.simulated.options import SimulationOptions
 from restow.ids import HostName, ServerId
@@ -149,6 +149,8 @@ async def _has_ended(port: SimulatedCloud, step: Step, told: str) -> bool:
     mine = [one for one in await port.migrations(ServerId(step.server)) if one.request_id == step.id]
     for migration in mine:
         assert migration.status is not MigrationStatus.FAILED, f"{told}: {step.id} was refused: {migration.reason}"
+    if (await port.server(ServerId(step.server))).task == VERIFY:
+        await port.confirm_cold_migration(ServerId(step.server))
     if mine:
         return all(migration.status.ended for migration in mine)
     return (await port.server(ServerId(step.server))).task is None

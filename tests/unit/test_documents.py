@@ -46,6 +46,7 @@ def variables_in_code() -> set[str]:
     """Fields of the shared settings and of the api's; names that stand in full in the services and the command."""
     own = [*ROOT.glob("services/*/src/*/settings.py"), *ROOT.glob("services/api/src/restow_api/c*/**/*.py")]
     own.append(ROOT / "services/api/src/restow_api/client.py")
+    own.append(ROOT / "shared/src/restow/cloud/openstack/settings.py")
     fields = {*Settings.model_fields, *import_module("restow_api.settings").ApiSettings.model_fields}
     return {f"RESTOW_{name.upper()}" for name in fields} | variables_in(own)
 

@@ -119,6 +119,9 @@ class ExecutionPolicy(Message):
     fence_timeout_s: float = Field(default=120.0, gt=0)
     fence_attempts: int = Field(default=3, ge=1, le=10)
     migration_timeout_s: float = Field(default=1800.0, gt=0)
+    overdue: Literal["abort", "force-complete"] = Field(
+        default="abort", description="a live migration that takes longer: given up, or brought to its end at once"
+    )
     replans_max: int = Field(default=5, ge=0, le=20)
     server_cool_down_s: float = Field(default=1800.0, ge=0, description="no second optional move sooner")
 

@@ -1,5 +1,3 @@
-from importlib.util import find_spec
-
 import pytest
 
 from restow.cloud.connect import connect
@@ -47,12 +45,6 @@ def test_a_wrong_setting_is_told_with_what_is_possible(url):
     with pytest.raises(BadInputError) as caught:
         connect(url, clock=CLOCK)
     assert caught.value.errors[0].field == "cloud"
-
-
-@pytest.mark.skipif(find_spec("restow.cloud.openstack") is not None, reason="the adapter is installed")
-def test_without_its_adapter_openstack_is_refused_with_what_is_possible():
-    with pytest.raises(BadInputError, match="simulated: or http://HOST:PORT"):
-        connect("openstack:mycloud", clock=CLOCK)
 
 
 async def test_a_remote_cloud_that_is_not_there_is_trouble_that_may_pass():

@@ -140,6 +140,22 @@ def test_a_migration_that_does_not_converge_is_aborted_and_tried_elsewhere(tmp_p
     run_virtual(story())
 
 
+def test_a_migration_that_does_not_converge_is_brought_to_its_end_where_the_policy_says_so(tmp_path):
+    async def story():
+        async with a_bench(tmp_path, a_small_cloud()) as bench:
+            bench.cloud.trouble.never_converges(ServerId("s1"))
+            one = bench.start()
+            await bench.put_policy({"execution": {"migration_timeout_s": 300.0, "overdue": "force-complete"}})
+            await bench.approve("p1", [move("m1", "s1", "h1", "h2")])
+            end = await bench.end_of("p1")
+            assert end.type == "restow.plan.finished"
+            assert bench.calls() == [("live_migrate", "s1", "h2"), ("force_complete", "s1")]
+            assert await bench.where("s1") == "h2"
+            await one.stop()
+
+    run_virtual(story())
+
+
 def test_planning_again_has_an_end(tmp_path):
     async def story():
         async with a_bench(tmp_path, a_small_cloud()) as bench:

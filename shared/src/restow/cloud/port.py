@@ -25,6 +25,9 @@ class Heartbeat:
     at: datetime
 
 
+VERIFY = "verify_resize"  # the task of a server whose cold migration waits to be confirmed
+
+
 class MigrationStatus(StrEnum):
     """Nova's statuses, reduced to what a reader must tell apart."""
 
@@ -41,7 +44,10 @@ class MigrationStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Migration:
-    """One attempt to move a server. `request_id` is the one that the caller chose."""
+    """One attempt to move a server.
+
+    `request_id` is the one that the caller chose; empty where the cloud cannot tell whose request it was.
+    """
 
     id: str
     server: ServerId
@@ -74,17 +80,23 @@ class CloudReader(Protocol):
 
 
 class CloudWriter(Protocol):
-    """`request_id` is chosen by the caller and recognised in `migrations` afterwards."""
+    """`request_id` is chosen by the caller and recognised in `migrations` afterwards, as far as the cloud can."""
 
     async def live_migrate(self, server: ServerId, *, to: HostName, request_id: str) -> None: ...
 
     async def cold_migrate(self, server: ServerId, *, to: HostName, request_id: str) -> None:
-        """Ends in a finished resize; the adapter confirms it."""
+        """Ends on the target with the task VERIFY, both ends claimed, until it is confirmed."""
+
+    async def confirm_cold_migration(self, server: ServerId) -> None:
+        """Give the source's end back. Only for a move of our own: a resize is its user's to confirm."""
 
     async def evacuate(self, server: ServerId, *, to: HostName, request_id: str) -> None:
         """Rebuild elsewhere; refused unless the host is down. Never ask twice: look first."""
 
     async def abort_migration(self, server: ServerId) -> None: ...
+
+    async def force_complete(self, server: ServerId) -> None:
+        """Bring a running live migration to its end at once: the guest is paused, or fetches its memory afterwards."""
 
     async def start(self, server: ServerId, *, on: HostName | None, request_id: str) -> None:
         """Start a stopped server, or one that runs nowhere yet (then `on` names its host)."""

@@ -1,5 +1,6 @@
 """`restow hosts|servers …`, `restow snapshot`, `restow fault …`: the cloud itself."""
 
+import asyncio
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import quote
@@ -127,11 +128,29 @@ def show_server(
 def snapshot(
     output: Annotated[Path | None, typer.Option("-o", "--output", help="A file in place of standard output.")] = None,
     domain: Domain = None, url: Url = URL, data: Data = None,
+    cloud: Annotated[str | None, typer.Option(help="A cloud of clouds.yaml, or a URL, without a service.")] = None,
 ) -> None:  # fmt: skip
     """The cloud as Restow sees it, restow.cloud/1."""
+    if cloud is not None:
+        write_file(output, asyncio.run(_read(cloud if ":" in cloud else f"openstack:{cloud}", domain)))
+        return
     with calling(where(url, data)) as client:
         params = {} if domain is None else {"domain": domain}
         write_file(output, client.call("GET", "/v1/cloud", params=params).content)
+
+
+async def _read(url: str, domain: str | None) -> bytes:
+    from restow.clock import SystemClock
+    from restow.cloud.connect import connect
+    from restow.cloud.snapshot import dump_cloud
+    from restow_api.clouds import CloudReads
+
+    clouds = connect(url, clock=SystemClock())
+    try:
+        reads = CloudReads(clouds, cache_s=0.0)
+        return dump_cloud(await reads.read(reads.domain(domain, where="--domain")))
+    finally:
+        await clouds.close()
 
 
 def fault(

@@ -1,9 +1,11 @@
 """Move a server that is stopped for it, or that is stopped already."""
 
 from restow.cloud.model import Move, ServerState
+from restow.cloud.port import VERIFY
+from restow.errors import PermanentError
 from restow.messages.plan import Action as Name
-from restow_executor.actions.base import Broken, Changed, Check, Go, Look, Patience, Site
-from restow_executor.actions.moves import check_move, ends_of, hands_off, look_at_move
+from restow_executor.actions.base import Broken, Changed, Check, Go, Look, Patience, Site, Underway
+from restow_executor.actions.moves import check_move, ends_of, hands_off, look_at_move, ours
 
 
 class ColdMigrate:
@@ -26,7 +28,19 @@ class ColdMigrate:
         await site.port.cold_migrate(server, to=target, request_id=request_id)
 
     async def check(self, site: Site) -> Check:
-        return await check_move(site, state_kept=True)
+        """Nova holds both ends until somebody confirms: that is ours to do if the move is."""
+        seen = await check_move(site, state_kept=True)
+        if isinstance(seen, Underway):
+            server, _, target = ends_of(site)
+            now = await site.port.server(server)
+            if now.task == VERIFY and now.host == target and ours(site, await site.port.migrations(server)) is not None:
+                try:
+                    await site.port.confirm_cold_migration(server)
+                except (
+                    PermanentError
+                ) as refused:  # it was confirmed just now, or it cannot be yet: the next check tells
+                    return Underway(f"{seen.why}; not confirmed: {refused}")
+        return seen
 
     async def give_up(self, site: Site) -> Broken | None:
         return hands_off(site)

@@ -32,10 +32,11 @@ class LiveMigrate:
         return await check_move(site, state_kept=True)
 
     async def give_up(self, site: Site) -> Broken | None:
-        """It does not converge: abort it; the server then runs on where it was."""
+        """It does not converge: abort it, and the server stays where it was; or end it, by policy."""
         server, _, _ = ends_of(site)
+        end = site.port.abort_migration if site.policy.execution.overdue == "abort" else site.port.force_complete
         try:
-            await site.port.abort_migration(server)
+            await end(server)
         except NotFoundError:
             return Broken(f"server {server} was deleted meanwhile", StepState.STALE)
         return None

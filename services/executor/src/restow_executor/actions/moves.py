@@ -31,7 +31,8 @@ async def look_at_move(site: Site, *, states: frozenset[ServerState], source_liv
         server = await site.port.server(server_id)
     except NotFoundError:
         return Changed(f"server {server_id} is gone")
-    under_way = [one for one in await site.port.migrations(server_id) if not one.status.ended]
+    known = await site.port.migrations(server_id)
+    under_way = [one for one in known if not one.status.ended]
     if server.task is not None or under_way:
         return Later(f"{server_id} has a task under way: {server.task or under_way[-1].status.value}")
     if server.host == target:
@@ -49,7 +50,7 @@ async def look_at_move(site: Site, *, states: frozenset[ServerState], source_liv
     held_back = await room_at(site, target, server)
     if held_back is not None:
         return Changed(held_back)
-    return Go({"host": source, "state": server.state.value})
+    return Go({"host": source, "state": server.state.value, "newest": known[-1].id if known else None})
 
 
 async def room_at(site: Site, target: HostName, server: Server) -> str | None:
@@ -88,9 +89,22 @@ async def _allocations(port: CloudPort, server: ServerId) -> Mapping[HostName, M
 
 
 def ours(site: Site, migrations: Sequence[Migration]) -> Migration | None:
-    """The newest migration that this step asked for."""
-    known = [one for one in migrations if one.request_id in site.asked]
-    return known[-1] if known else None
+    """The newest migration that this step asked for.
+
+    Nova keeps no id of a caller: after a restart a migration has none. Then it is ours if it does what we asked
+    for and came after the newest that was there when we looked.
+    """
+    _, source, target = ends_of(site)
+    seen = site.before.get("newest")
+    first = next((number + 1 for number, one in enumerate(migrations) if one.id == seen), 0)
+    known = [
+        one for number, one in enumerate(migrations)
+        if one.request_id in site.asked or (
+            not one.request_id and number >= first
+            and (one.kind, one.source, one.target) == (site.step.action.value, source, target)
+        )
+    ]  # fmt: skip
+    return known[-1] if known and site.asked else None
 
 
 async def check_move(site: Site, *, state_kept: bool) -> Check:

@@ -111,6 +111,12 @@ class SimulatedCloud:
 
         await self._acting("cold_migrate", (server, to), request_id, act)
 
+    async def confirm_cold_migration(self, server: ServerId) -> None:
+        await self._acting("confirm_cold_migration", (server,), "", lambda: moves.confirm(self._world, server))
+
+    async def force_complete(self, server: ServerId) -> None:
+        await self._acting("force_complete", (server,), "", lambda: moves.force_complete(self._world, server))
+
     async def evacuate(self, server: ServerId, *, to: HostName, request_id: str) -> None:
         def act() -> None:
             source = self._world.server(server).host

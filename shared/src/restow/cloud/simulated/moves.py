@@ -6,7 +6,7 @@ Most refusals come after the request was taken, as a migration that failed: so d
 from functools import partial
 
 from restow.cloud.model import Move, ServerState
-from restow.cloud.port import MigrationStatus
+from restow.cloud.port import VERIFY, MigrationStatus
 from restow.cloud.simulated.engine import Copy
 from restow.cloud.simulated.scheduling import NO_VALID_HOST, refusal
 from restow.cloud.simulated.world import Attempt, HostNow, ServerNow, World
@@ -70,6 +70,25 @@ def abort(world: World, server_id: ServerId) -> None:
     world.after(world.options.abort_s, partial(_aborted, world, attempt))
 
 
+def force_complete(world: World, server_id: ServerId) -> None:
+    """The guest is paused and the rest of its memory sent: the copy ends however fast it was dirtied."""
+    server = world.server(server_id)
+    attempt = world.under_way(server_id)
+    if attempt is None or attempt.kind != LIVE or attempt.status is not MigrationStatus.RUNNING or attempt.copy is None:
+        raise PermanentError(f"server {server_id} has no running live migration that could be completed")
+    world.engine.give_up(attempt.copy)
+    world.after(world.options.abort_s, partial(_forced, world, attempt))
+    world.touch(server)
+
+
+def confirm(world: World, server_id: ServerId) -> None:
+    server = world.server(server_id)
+    attempt = world.under_way(server_id, kind=COLD)
+    if server.task != VERIFY or attempt is None:
+        raise PermanentError(f"server {server_id} has no finished move that waits to be confirmed")
+    _arrived(world, attempt, server, server.state)
+
+
 def interrupt(world: World, host: HostNow) -> None:
     """What copies to or from this host comes to nothing: it crashed, hung, lost its network or its power."""
     for attempt in world.all_under_way():
@@ -83,6 +102,8 @@ def interrupt(world: World, host: HostNow) -> None:
                 world.end(attempt, MigrationStatus.FAILED, f"{host.name} failed")
                 world.settle_records(server, host=server.host, state=ServerState.ERROR)
             continue
+        if server.task == VERIFY:
+            continue  # it has arrived; what is left is to give the old end back
         if not attempt.decided:
             continue  # the decision finds out for itself
         if attempt in world.queues.get(attempt.source, ()):
@@ -220,7 +241,13 @@ def _cold_done(world: World, attempt: Attempt) -> None:
         return
     if attempt.resume_as in RUNNING_STATES:
         world.ledger.runs(server.id, attempt.target, now=world.now)
-    _arrived(world, attempt, server, attempt.resume_as)
+    world.settle_records(server, host=attempt.target, state=attempt.resume_as)
+    server.task = VERIFY  # it holds both ends until it is confirmed
+
+
+def _forced(world: World, attempt: Attempt) -> None:
+    if attempt.under_way:
+        _live_done(world, attempt)
 
 
 def _arrived(world: World, attempt: Attempt, server: ServerNow, state: ServerState) -> None:

@@ -74,6 +74,12 @@ class RemoteCloud:
     async def evacuate(self, server: ServerId, *, to: HostName, request_id: str) -> None:
         await self.call("evacuate", server=server, to=to, request_id=request_id)
 
+    async def confirm_cold_migration(self, server: ServerId) -> None:
+        await self.call("confirm_cold_migration", server=server)
+
+    async def force_complete(self, server: ServerId) -> None:
+        await self.call("force_complete", server=server)
+
     async def abort_migration(self, server: ServerId) -> None:
         await self.call("abort_migration", server=server)
 

@@ -1,0 +1,162 @@
+"""One domain of an OpenStack cloud as an adapter of the cloud port: a thin shell over threads."""
+
+import asyncio
+import contextvars
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import TypeVar
+
+from restow.clock import Clock
+from restow.cloud.model import Cloud, Host, HostState, Power, Resource, Server
+from restow.cloud.openstack.api import Api
+from restow.cloud.openstack.doing import Doer
+from restow.cloud.openstack.evidence import power_words, probe_words, service_words, state_of
+from restow.cloud.openstack.looking import Looker
+from restow.cloud.openstack.migrations import Requests
+from restow.cloud.openstack.power import PowerDriver
+from restow.cloud.openstack.reading import Answers, Reader, assemble
+from restow.cloud.openstack.settings import DomainSettings, OpenStackSettings
+from restow.cloud.port import Heartbeat, Migration
+from restow.ids import DomainName, HostName, ServerId
+
+T = TypeVar("T")
+
+
+class OpenStackCloud:
+    """`shelved`: servers that are on no host belong to this domain. `pool`: shared by all domains."""
+
+    def __init__(
+        self, domain: DomainName, api: Api, driver: PowerDriver, *, settings: OpenStackSettings,
+        chosen: DomainSettings, shelved: bool, clock: Clock, pool: ThreadPoolExecutor, workers: ThreadPoolExecutor,
+    ) -> None:  # fmt: skip
+        self._domain = domain
+        self._driver = driver
+        self._settings = settings
+        self._shelved = shelved
+        self._clock = clock
+        self._pool = pool
+        self._workers = workers
+        requests = Requests()
+        self._reader = Reader(api, settings, chosen, workers)
+        self._looker = Looker(api, settings, self._reader, requests)
+        self._doer = Doer(api, self._looker, requests)
+        self.api = api
+
+    @property
+    def domain(self) -> DomainName:
+        return self._domain
+
+    async def close(self) -> None:
+        """Threads and connections belong to all domains."""
+
+    # --- reading ------------------------------------------------------------------------------------------------
+
+    async def read(self) -> Cloud:
+        return await self._in_thread(self._read)
+
+    async def host(self, name: HostName) -> Host:
+        def look() -> Host:
+            host = self._looker.host(name)
+            return host if host.state is HostState.UP else replace(host, power=state_of(self._driver, name))
+
+        return await self._in_thread(look)
+
+    async def server(self, server: ServerId) -> Server:
+        return await self._in_thread(lambda: self._looker.server(server))
+
+    async def allocations(self, server: ServerId) -> Mapping[HostName, Mapping[Resource, int]]:
+        return await self._in_thread(lambda: self._looker.allocations(server))
+
+    async def migrations(self, server: ServerId) -> Sequence[Migration]:
+        return await self._in_thread(lambda: self._looker.migrations(server))
+
+    async def heartbeats(self) -> Sequence[Heartbeat]:
+        return await self._in_thread(self._heartbeats)
+
+    async def power_state(self, host: HostName) -> Power:
+        def look() -> Power:
+            self._looker.service(host)
+            return state_of(self._driver, host)
+
+        return await self._in_thread(look)
+
+    # --- acting -------------------------------------------------------------------------------------------------
+
+    async def live_migrate(self, server: ServerId, *, to: HostName, request_id: str) -> None:
+        await self._in_thread(lambda: self._doer.live_migrate(server, to, request_id))
+
+    async def cold_migrate(self, server: ServerId, *, to: HostName, request_id: str) -> None:
+        await self._in_thread(lambda: self._doer.cold_migrate(server, to, request_id))
+
+    async def confirm_cold_migration(self, server: ServerId) -> None:
+        await self._in_thread(lambda: self._doer.confirm(server))
+
+    async def evacuate(self, server: ServerId, *, to: HostName, request_id: str) -> None:
+        await self._in_thread(lambda: self._doer.evacuate(server, to, request_id))
+
+    async def abort_migration(self, server: ServerId) -> None:
+        await self._in_thread(lambda: self._doer.abort(server))
+
+    async def force_complete(self, server: ServerId) -> None:
+        await self._in_thread(lambda: self._doer.force_complete(server))
+
+    async def start(self, server: ServerId, *, on: HostName | None, request_id: str) -> None:
+        await self._in_thread(lambda: self._doer.start(server, on, request_id))
+
+    async def stop(self, server: ServerId, *, request_id: str) -> None:
+        await self._in_thread(lambda: self._doer.stop(server, request_id))
+
+    async def shelve(self, server: ServerId, *, request_id: str) -> None:
+        await self._in_thread(lambda: self._doer.shelve(server, request_id))
+
+    async def disable(self, host: HostName, *, reason: str) -> None:
+        await self._in_thread(lambda: self._doer.disable(host, reason))
+
+    async def enable(self, host: HostName) -> None:
+        await self._in_thread(lambda: self._doer.enable(host))
+
+    async def force_down(self, host: HostName, *, down: bool) -> None:
+        await self._in_thread(lambda: self._doer.force_down(host, down=down))
+
+    async def power(self, host: HostName, *, on: bool) -> None:
+        def switch() -> None:
+            self._looker.service(host)
+            self._driver.switch(host, on=on)
+
+        await self._in_thread(switch)
+
+    # --- the shell ----------------------------------------------------------------------------------------------
+
+    def _read(self) -> Cloud:
+        taken_at = self._clock.now()
+        answers = self._reader.answers(self._reader.ask())
+        self._looker.remember(answers.nodes)
+        cloud = assemble(
+            answers, self._settings, domain=self._domain, taken_at=taken_at, shelved=self._shelved,
+            powers=self._powers(answers),
+        )  # fmt: skip
+        self._looker.resources = cloud.resources
+        return cloud
+
+    def _powers(self, answers: Answers) -> dict[HostName, Power]:
+        """Of the hosts that do not report: one that was switched off to save power looks like one that died."""
+        now = self._clock.now()
+        down = [HostName(one["host"]) for one in answers.services if one["state"] != "up" or one.get("forced_down")]
+        words = power_words(down, self._driver, self._workers, now=now)
+        return {word.host: Power.ON if word.alive else Power.OFF for word in words}
+
+    def _heartbeats(self) -> tuple[Heartbeat, ...]:
+        now = self._clock.now()
+        services = self._reader.services()
+        words = service_words(services, now=now)
+        hosts = frozenset(word.host for word in words)
+        probes = self._workers.map(lambda probe: probe_words(probe, hosts, now=now), self._settings.probes)
+        words += [word for one in probes for word in one]
+        silent = [word.host for word in words if not word.alive]
+        words += power_words(dict.fromkeys(silent), self._driver, self._workers, now=now)
+        return tuple(words)
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        context = contextvars.copy_context()  # logs of the thread belong to the event at hand
+        return await asyncio.get_running_loop().run_in_executor(self._pool, lambda: context.run(work))

@@ -1,0 +1,146 @@
+"""What is done to a cloud; blocking. Every move looks first, and nothing is asked twice."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import structlog
+
+from restow.cloud.model import ServerState
+from restow.cloud.openstack.api import Api
+from restow.cloud.openstack.looking import Looker
+from restow.cloud.openstack.migrations import KINDS, Asked, Requests, status_of
+from restow.cloud.port import VERIFY
+from restow.errors import LostAnswerError, PermanentError, RestowError
+from restow.ids import HostName, ServerId
+
+EVACUATE_RUNNING = "2.94"  # from 2.95 on an evacuated server stays shut off
+UNSHELVE_TO_HOST = 91
+COLD_TO_HOST = "2.56"
+ABORT_QUEUED = "2.65"
+REASON_MAX = 255  # of Nova's column
+
+log = structlog.get_logger(__name__)
+
+
+class Doer:
+    def __init__(self, api: Api, looker: Looker, requests: Requests) -> None:
+        self._api = api
+        self._look = looker
+        self._requests = requests
+
+    # --- moves --------------------------------------------------------------------------------------------------
+
+    def live_migrate(self, server: ServerId, to: HostName, request_id: str) -> None:
+        """At the newest microversion: taken at once, refused later where Nova's scheduler does not agree."""
+        body = {"os-migrateLive": {"host": to, "block_migration": "auto"}}
+        self._move(server, to, request_id, kind="live-migrate", body=body)
+
+    def cold_migrate(self, server: ServerId, to: HostName, request_id: str) -> None:
+        self._move(server, to, request_id, kind="cold-migrate", body={"migrate": {"host": to}}, version=COLD_TO_HOST)
+
+    def evacuate(self, server: ServerId, to: HostName, request_id: str) -> None:
+        body = {"evacuate": {"host": to}}
+        version = EVACUATE_RUNNING if self._api.knows(94) else None
+        self._move(server, to, request_id, kind="evacuate", body=body, version=version)
+
+    def confirm(self, server: ServerId) -> None:
+        if self._look.server(server).task != VERIFY:
+            raise PermanentError(f"server {server} has no finished move that waits to be confirmed")
+        self._act(server, {"confirmResize": None})
+
+    def abort(self, server: ServerId) -> None:
+        number = self._under_way(server)
+        self._api.act("DELETE", f"/servers/{server}/migrations/{number}", version=ABORT_QUEUED)
+
+    def force_complete(self, server: ServerId) -> None:
+        number = self._under_way(server)
+        self._api.act("POST", f"/servers/{server}/migrations/{number}/action", {"force_complete": None})
+
+    def _under_way(self, server: ServerId) -> int:
+        found = self._look.running(server)
+        if found is None:
+            raise PermanentError(f"server {server} has no live migration under way")
+        return int(found["id"])
+
+    def _move(
+        self, server: ServerId, to: HostName, request_id: str, *, kind: str, body: Mapping[str, Any],
+        version: str | None = None,
+    ) -> None:  # fmt: skip
+        """Nova does not hold an admin to a lock, and does not guard an evacuation against a second one."""
+        self._look.service(to)
+        found = self._look.server(server)
+        if found.locked:
+            raise PermanentError(f"server {server} is locked")
+        number, newest = self._look.newest(server)
+        under_way = found.task or (newest["status"] if newest and not status_of(newest["status"]).ended else None)
+        if (
+            under_way is not None
+            and KINDS.get((newest or {}).get("migration_type", "")) != "evacuate"
+            and found.task is None
+        ):
+            under_way = None  # an old record that never ended, while Nova shows no task: Nova decides
+        if under_way is not None:
+            raise PermanentError(f"server {server} has a task under way: {under_way}")
+        self._requests.note(server, Asked(request_id, kind, to, number))
+        try:
+            self._act(server, body, version=version, request_id=request_id)
+        except LostAnswerError:
+            raise
+        except RestowError:
+            self._requests.drop(server, request_id)
+            raise
+
+    # --- in place -----------------------------------------------------------------------------------------------
+
+    def start(self, server: ServerId, on: HostName | None, request_id: str) -> None:
+        found = self._look.server(server)
+        if found.locked:
+            raise PermanentError(f"server {server} is locked")
+        if found.host is not None:
+            self._act(server, {"os-start": None}, request_id=request_id)
+            return
+        if on is None:
+            self._act(server, {"unshelve": None}, request_id=request_id)
+            return
+        self._look.service(on)
+        if not self._api.knows(UNSHELVE_TO_HOST):
+            raise PermanentError(
+                f"this Nova cannot start {server} on a host of our choice: it needs 2.{UNSHELVE_TO_HOST}"
+            )
+        self._act(server, {"unshelve": {"host": on}}, request_id=request_id)
+
+    def stop(self, server: ServerId, request_id: str) -> None:
+        found = self._look.server(server)
+        if found.state is ServerState.STOPPED:
+            raise PermanentError(f"cannot stop server {server} while it is stopped")
+        self._act(server, {"os-stop": None}, request_id=request_id)
+
+    def shelve(self, server: ServerId, request_id: str) -> None:
+        """Where Nova keeps shelved servers on their host for a while, a second call offloads it."""
+        document = self._api.get("compute", f"/servers/{server}")["server"]
+        if document["status"] == "SHELVED":
+            self._act(server, {"shelveOffload": None}, request_id=request_id)
+            return
+        self._act(server, {"shelve": None}, request_id=request_id)
+
+    # --- hosts --------------------------------------------------------------------------------------------------
+
+    def disable(self, host: HostName, reason: str) -> None:
+        self._service(host, {"status": "disabled", "disabled_reason": reason[:REASON_MAX] or "restow"})
+
+    def enable(self, host: HostName) -> None:
+        self._service(host, {"status": "enabled"})
+
+    def force_down(self, host: HostName, *, down: bool) -> None:
+        self._service(host, {"forced_down": down})
+
+    def _service(self, host: HostName, body: Mapping[str, Any]) -> None:
+        number = self._look.service(host)["id"]
+        told = self._api.act("PUT", f"/os-services/{number}", body)
+        log.info("host changed", host=host, change=dict(body), nova_request=told)
+
+    def _act(
+        self, server: ServerId, body: Mapping[str, Any], *, version: str | None = None, request_id: str = ""
+    ) -> None:
+        told = self._api.act("POST", f"/servers/{server}/action", body, version=version, request_id=request_id)
+        log.info("asked of Nova", server=server, action=next(iter(body)), request_id=request_id, nova_request=told)

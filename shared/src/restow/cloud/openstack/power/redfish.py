@@ -1,0 +1,66 @@
+"""Power by Redfish, with sushy."""
+
+from collections.abc import Mapping
+from threading import Lock
+from typing import Any
+
+from restow.cloud.model import Power
+from restow.cloud.openstack.power.ipmi import controller_of, password_of
+from restow.cloud.openstack.settings import Controller
+from restow.errors import PermanentError, TransientError
+from restow.ids import HostName
+
+
+class RedfishPower:
+    """The connection to a controller is kept; its answers are not."""
+
+    def __init__(self, controllers: Mapping[str, Controller], *, timeout_s: float) -> None:
+        self._controllers = controllers
+        self._timeout_s = timeout_s
+        self._systems: dict[HostName, Any] = {}
+        self._locks: dict[HostName, Lock] = {}
+        self._guard = Lock()
+
+    def switch(self, host: HostName, *, on: bool) -> None:
+        import sushy
+
+        self._asked(host, lambda system: system.reset_system(sushy.ResetType.ON if on else sushy.ResetType.FORCE_OFF))
+
+    def state(self, host: HostName) -> Power:
+        import sushy
+
+        def look(system: Any) -> Any:
+            system.refresh(force=True)
+            return system.power_state
+
+        known = {sushy.PowerState.ON: Power.ON, sushy.PowerState.OFF: Power.OFF}
+        return known.get(self._asked(host, look), Power.UNKNOWN)  # powering on or off: neither yet
+
+    def _asked(self, host: HostName, what: Any) -> Any:
+        import requests.exceptions
+        import sushy
+
+        with self._guard:
+            lock = self._locks.setdefault(host, Lock())
+        with lock:
+            try:
+                return what(self._systems.get(host) or self._connect(host))
+            except sushy.exceptions.AccessError as error:
+                self._systems.pop(host, None)
+                raise PermanentError(f"the board controller of {host} refuses us: {error}") from error
+            except (sushy.exceptions.SushyError, requests.exceptions.RequestException) as error:
+                self._systems.pop(host, None)
+                raise TransientError(f"the board controller of {host} does not answer: {error}") from error
+
+    def _connect(self, host: HostName) -> Any:
+        import sushy
+
+        one = controller_of(self._controllers, host)
+        address = one.address if "://" in one.address else f"https://{one.address}"
+        root = sushy.Sushy(
+            address, username=one.username, password=password_of(one), verify=one.verify_tls,
+            server_side_retries=0, read_timeout=self._timeout_s, connect_timeout=self._timeout_s,
+        )  # fmt: skip
+        system = root.get_system(one.system or None)
+        self._systems[host] = system
+        return system

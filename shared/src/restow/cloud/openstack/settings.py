@@ -1,0 +1,97 @@
+"""What Restow must know of an OpenStack cloud beyond clouds.yaml: its domains, its board controllers, its probes."""
+
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import Field, model_validator
+
+from restow.errors import BadInputError, FieldError
+from restow.messages.base import Message, parse
+
+SETTINGS_FILE = "RESTOW_OPENSTACK_FILE"
+
+
+class DomainSettings(Message):
+    """The hosts that are planned together. Each list that is given narrows the choice; names may hold * and ?."""
+
+    region: str | None = None
+    hosts: tuple[str, ...] = ()
+    zones: tuple[str, ...] = ()
+
+    def has(self, host: str, *, zone: str | None) -> bool:
+        by_name = not self.hosts or any(fnmatchcase(host, pattern) for pattern in self.hosts)
+        return by_name and (not self.zones or zone in self.zones)
+
+
+class Controller(Message):
+    """One host's board controller, for redfish and ipmi. The password is in a file of its own."""
+
+    address: str
+    username: str = ""
+    password_file: str = ""
+    system: str = ""  # Redfish: the path of the system, where a controller has several
+    verify_tls: bool = True
+
+
+class PowerSettings(Message):
+    """How hosts are switched off and on, and asked whether they are.
+
+    `command` is given HOST and one of on, off, status; for status it prints on, off or unknown.
+    """
+
+    driver: Literal["none", "redfish", "ironic", "ipmi", "command"] = "none"
+    command: tuple[str, ...] = ()
+    controllers: dict[str, Controller] = Field(default_factory=dict)
+    timeout_s: float = Field(default=20.0, gt=0, le=300)
+
+    @model_validator(mode="after")
+    def _complete(self) -> "PowerSettings":
+        if self.driver == "command" and not self.command:
+            raise ValueError("a command for the driver command")
+        if self.driver in ("redfish", "ipmi") and not self.controllers:
+            raise ValueError(f"controllers by host for the driver {self.driver}")
+        return self
+
+
+class ProbeSettings(Message):
+    """One more source of evidence: a command that prints a JSON object of hosts, true for those that live."""
+
+    source: Literal["management-network", "storage", "tenant-network"]
+    command: tuple[str, ...] = Field(min_length=1)
+    timeout_s: float = Field(default=10.0, gt=0, le=60)
+
+
+class OpenStackSettings(Message):
+    """`domains` empty: one for each region, with all its hosts."""
+
+    format: Literal["restow.openstack/1"] = "restow.openstack/1"
+    domains: dict[str, DomainSettings] = Field(default_factory=dict)
+    power: PowerSettings = PowerSettings()
+    probes: tuple[ProbeSettings, ...] = ()
+    threads: int = Field(default=8, ge=1, le=64, description="calls at once, in all domains together")
+    connect_timeout_s: float = Field(default=5.0, gt=0, le=60)
+    answer_timeout_s: float = Field(default=60.0, gt=0, le=600)
+    page: int = Field(default=1000, ge=1, le=10_000, description="servers asked for at once; Nova may give fewer")
+    rack_key: str = Field(default="rack", description="the metadata of an aggregate that names a rack")
+    priority_key: str = Field(default="restow_priority", description="the metadata of a server with its priority")
+
+
+def read_file(name: str) -> OpenStackSettings:
+    """The settings in this file of YAML; the default without a name. Raises BadInputError."""
+    if not name:
+        return OpenStackSettings()
+    try:
+        document: Any = yaml.safe_load(Path(name).read_bytes())
+    except OSError as error:
+        raise _wrong(name, f"a readable file ({error.strerror})") from error
+    except yaml.YAMLError as error:
+        raise _wrong(name, f"YAML ({str(error).splitlines()[0]})") from error
+    if not isinstance(document, dict):
+        raise _wrong(name, "a mapping with format: restow.openstack/1")
+    return parse(OpenStackSettings, document, what=name)
+
+
+def _wrong(name: str, expected: str) -> BadInputError:
+    return BadInputError("settings", (FieldError(SETTINGS_FILE, name, expected),))
