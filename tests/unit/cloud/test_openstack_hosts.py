@@ -72,6 +72,11 @@ def test_states_of_hosts(service, state, maintenance, power):
     assert (host.state, host.maintenance, host.power) == (state, maintenance, power)
 
 
+def test_a_host_that_placement_still_closes_is_not_enabled():
+    provider = Provider(traits={"COMPUTE_STATUS_DISABLED"})
+    assert not host_of(a_service(), None, provider, NO_AGGREGATES, rack_key="rack").enabled
+
+
 def test_bare_metal_nodes_are_no_hosts():
     one = {"id": "u1", "service": {"host": "h1"}, "host_ip": "10.0.0.1", "vcpus": 16, "memory_mb": 100}
     assert [node.uuid for node in nodes_of([one, one | {"id": "u2", "hypervisor_type": "ironic"}])] == ["u1"]

@@ -1,8 +1,9 @@
 """Put a host back in service. One that was declared down is declared up again, if it is on and lives."""
 
+from dataclasses import replace
 from datetime import timedelta
 
-from restow.cloud.model import Power
+from restow.cloud.model import HostState, Power
 from restow.errors import NotFoundError
 from restow.messages.plan import Action as Name
 from restow_executor.actions.base import (
@@ -27,7 +28,7 @@ class EnableHost:
 
     def patience(self, site: Site) -> Patience:
         del site
-        return SWITCH
+        return replace(SWITCH, limit_s=180.0)  # Nova's hosts tell placement of themselves once a minute
 
     async def look(self, site: Site) -> Look:
         name = host_of(site)
@@ -46,10 +47,14 @@ class EnableHost:
         name = host_of(site)
         if (await site.port.host(name)).forced_down:
             await site.port.force_down(name, down=False)
+            return  # enabled once its service is up: before, it would not hear of it and stay closed in placement
         await site.port.enable(name)
 
     async def check(self, site: Site) -> Check:
         host = await site.port.host(host_of(site))
+        if not host.enabled and not host.forced_down and host.state is HostState.UP:
+            await site.port.enable(host.name)
+            host = await site.port.host(host.name)
         if not host.enabled or host.forced_down:
             return NoSign(f"{host.name} is still {'declared down' if host.forced_down else 'disabled'}")
         return Verified(f"{host.name} takes servers again", {"enabled": True})

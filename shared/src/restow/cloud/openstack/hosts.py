@@ -9,6 +9,7 @@ from restow.cloud.openstack.resources import resource_of
 from restow.ids import HostName
 
 MAINTENANCE = "maintenance"  # in the reason for which a host was disabled
+DISABLED = "COMPUTE_STATUS_DISABLED"
 BAREMETAL = frozenset({"ironic"})
 
 
@@ -101,7 +102,8 @@ def host_of(
 ) -> Host:
     """The host of a compute service. A host that reports has power; of any other only its controller knows."""
     name, up = service["host"], service["state"] == "up"
-    enabled = service["status"] == "enabled"
+    # Placement learns of it from the host itself: one enabled while it was down stays closed there for a minute or so.
+    enabled = service["status"] == "enabled" and DISABLED not in provider.traits
     reason = service.get("disabled_reason") or ""
     forced_down = bool(service.get("forced_down"))
     return Host(

@@ -1,0 +1,19 @@
+# One of the APIs. All settings are here, and which API it is comes from the
+# environment, because keystone and nova parse sys.argv as their own: gunicorn
+# must be started without arguments (GUNICORN_CMD_ARGS names this file).
+import os
+
+wsgi_app = os.environ["LAB_API_APPLICATION"]
+bind = os.environ["LAB_API_BIND"]
+proc_name = os.environ["LAB_API_NAME"]
+threads = int(os.environ["LAB_API_THREADS"])
+worker_class = "gthread"
+workers = 1
+timeout = 300
+
+
+def post_worker_init(worker):
+    if proc_name == "nova-api":
+        import lab_rpc
+
+        lab_rpc.apply()

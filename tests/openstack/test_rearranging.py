@@ -1,0 +1,92 @@
+"""Emptying, evening out, consolidating and reaching a placement on a real OpenStack, through the HTTP API alone."""
+
+from collections import Counter
+
+import pytest
+
+from support.openstack_lab import HOSTS, Watcher
+from support.restow_up import restow_up
+
+pytestmark = [pytest.mark.real, pytest.mark.openstack, pytest.mark.timeout(900)]
+SERVERS = 40
+
+
+@pytest.fixture(scope="module")
+def skewed(openstack_lab):
+    """Forty servers on the first four hosts, three of them kept apart."""
+    openstack_lab.clean()
+    group = openstack_lab.group("apart")
+    openstack_lab.boot({f"apart-{n}": HOSTS[n] for n in range(3)}, group=group)
+    openstack_lab.boot({f"s-{n:02}": HOSTS[n % 4] for n in range(SERVERS - 3)})
+    return openstack_lab
+
+
+@pytest.fixture(scope="module")
+def restow(skewed, tmp_path_factory):
+    with restow_up(skewed, tmp_path_factory.mktemp("restow")) as running:
+        yield running
+
+
+@pytest.fixture
+def watched(skewed):
+    with Watcher(skewed) as watcher:
+        yield watcher
+    assert watcher.looks > 0
+    assert watcher.broken == []
+
+
+def told(restow, plan):
+    """The events of this plan's steps, and that each that was started came to its end."""
+    mine = [event for event in restow.events() if event["data"].get("plan") == plan["id"]]
+    steps = [event for event in mine if event["type"].startswith("restow.step.")]
+    started = {event["data"]["step"] for event in steps if event["type"].endswith("started")}
+    ended = {event["data"]["step"] for event in steps if not event["type"].endswith("started")}
+    assert started <= ended
+    assert all(event["data"]["request_ids"] for event in steps if event["type"].endswith("finished"))
+    assert [event["type"] for event in mine if event["type"].startswith("restow.plan.")][-1] == "restow.plan.finished"
+    return steps
+
+
+def test_a_skewed_cloud_is_evened_out(skewed, restow, watched):
+    plan = restow.carry_out({"goal": "rebalance", "resources": ["memory_mib"], "threshold": 0.05})
+    assert plan["state"] == "finished", plan
+    counts = Counter(skewed.places().values())
+    assert sum(counts.values()) == SERVERS
+    assert max(counts.values()) - min(counts.get(host, 0) for host in HOSTS) <= 3, counts
+    assert all(one["status"] == "ACTIVE" for one in skewed.servers())
+    moved = {one["instance_uuid"] for one in skewed.migrations()}
+    assert len(skewed.migrations()) == len(moved) == len(told(restow, plan)) / 2  # nobody was moved twice
+
+
+def test_the_cloud_is_consolidated(skewed, restow, watched):
+    plan = restow.carry_out({"goal": "consolidate", "max_utilisation": 0.9})
+    assert plan["state"] == "finished", plan
+    used = Counter(skewed.places().values())
+    assert len(used) == 3, used  # memory would fit on two hosts; three servers are kept apart
+    told(restow, plan)
+
+
+def test_a_host_is_emptied_and_stays_disabled(skewed, restow, watched):
+    full = Counter(skewed.places().values()).most_common(1)[0][0]
+    plan = restow.carry_out({"goal": "evacuate", "hosts": [full], "reason": "new kernel"})
+    assert plan["state"] == "finished", plan
+    assert full not in skewed.places().values()
+    assert skewed.guests(full) == set()
+    assert skewed.services()[full]["status"] == "disabled"
+    assert skewed.services()[full]["disabled_reason"] == "restow: new kernel"
+    assert restow.get("/v1/hosts/" + full)["takes_servers"] is False
+    told(restow, plan)
+
+
+def test_two_servers_that_do_not_fit_beside_each_other_change_places(openstack_lab, restow):
+    """Each fills more than half of its host: one must wait on a third."""
+    openstack_lab.clean()
+    ids = openstack_lab.boot({"left": HOSTS[0], "right": HOSTS[1]}, flavor="huge")
+    with Watcher(openstack_lab) as watcher:
+        targets = {ids["left"]: HOSTS[1], ids["right"]: HOSTS[0]}
+        plan = restow.carry_out({"goal": "reach", "targets": targets})
+    assert plan["state"] == "finished", plan
+    assert openstack_lab.places() == {"left": HOSTS[1], "right": HOSTS[0]}
+    assert [len(openstack_lab.migrations(one)) for one in ids.values()] in ([1, 2], [2, 1])
+    assert {step["purpose"] for step in plan["plan"]["steps"]} >= {"parking"}
+    assert watcher.broken == []

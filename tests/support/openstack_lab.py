@@ -1,0 +1,241 @@
+"""The real OpenStack of the tests, seen and used from outside: with openstacksdk alone, not with Restow's adapter."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+import pytest
+
+import openstack
+
+T = TypeVar("T")
+
+FOLDER = Path(__file__).parents[1] / "lab" / "openstack"
+MISSING = 69
+HOSTS = tuple(f"compute-{number:02}" for number in range(1, 11))
+NEWEST = "2.96"
+UP_S = 560
+
+
+def until(what: str, look: Callable[[], T], *, within_s: float = 60.0, every_s: float = 0.3) -> T:
+    """The first true answer. What is real takes its own time: a test of it can only wait, for a bounded time."""
+    deadline = time.monotonic() + within_s
+    while True:
+        found = look()
+        if found:
+            return found
+        assert time.monotonic() < deadline, f"{what}: not within {within_s:.0f} s"
+        time.sleep(every_s)
+
+
+@dataclass
+class OpenStackLab:
+    clouds_file: Path
+    cloud: Any
+
+    @property
+    def run(self) -> Path:
+        return self.clouds_file.parent
+
+    # --- servers ---
+
+    def boot(
+        self, wanted: Mapping[str, str], *, flavor: str = "small", wait: bool = True, **more: Any
+    ) -> dict[str, str]:
+        """Servers by name on these hosts; their ids by name."""
+        flavors = {one.name: one.id for one in self.cloud.compute.flavors()}
+        image = next(iter(self.cloud.image.images())).id
+        hints = {"os:scheduler_hints": {"group": more.pop("group")}} if "group" in more else {}
+        made = {}
+        for name, host in wanted.items():
+            server = {
+                "name": name,
+                "flavorRef": flavors[flavor],
+                "imageRef": image,
+                "networks": "none",
+                "host": host,
+                **more,
+            }
+            answer = self.cloud.compute.post("/servers", json={"server": server, **hints}, microversion=NEWEST)
+            assert answer.status_code == 202, answer.text
+            made[name] = answer.json()["server"]["id"]
+        if wait:
+            ids = set(made.values())
+            until("servers are active", lambda: self._are_active(ids), within_s=240, every_s=1.0)
+        return made
+
+    def _are_active(self, ids: set[str]) -> bool:
+        found = [one for one in self.servers() if one["id"] in ids]
+        for one in found:
+            assert one["status"] != "ERROR", f"{one['name']}: {self.server(one['id']).get('fault')}"
+        return len(found) == len(ids) and all(one["status"] == "ACTIVE" for one in found)
+
+    def servers(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.get("/servers/detail?all_tenants=1&limit=1000")["servers"]
+        return found
+
+    def server(self, server: str) -> dict[str, Any]:
+        found: dict[str, Any] = self.get(f"/servers/{server}")["server"]
+        return found
+
+    def places(self) -> dict[str, str]:
+        """Hosts by the names of servers."""
+        return {one["name"]: one["OS-EXT-SRV-ATTR:host"] for one in self.servers()}
+
+    def act(self, server: str, body: Mapping[str, Any], *, version: str = NEWEST) -> int:
+        return int(self.cloud.compute.post(f"/servers/{server}/action", json=body, microversion=version).status_code)
+
+    def group(self, name: str, policy: str = "anti-affinity") -> str:
+        body = {"server_group": {"name": name, "policy": policy}}
+        answer = self.cloud.compute.post("/os-server-groups", json=body, microversion="2.64")
+        return str(answer.json()["server_group"]["id"])
+
+    def migrations(self, server: str | None = None) -> list[dict[str, Any]]:
+        more = f"&instance_uuid={server}" if server else ""
+        found: list[dict[str, Any]] = self.get(f"/os-migrations?limit=1000{more}", version="2.80")["migrations"]
+        return sorted(found, key=lambda one: one["id"])
+
+    def holders(self, server: str) -> set[str]:
+        """The hosts where placement holds something for this server."""
+        names = {one["uuid"]: one["name"] for one in self.placement("/resource_providers")["resource_providers"]}
+        return {names[uuid] for uuid in self.placement(f"/allocations/{server}")["allocations"]}
+
+    def guests(self, host: str) -> set[str]:
+        """The servers whose guests this host's hypervisor has."""
+        file = self.run / "nova" / host / "guests.json"
+        return set(json.loads(file.read_text())) if file.exists() else set()
+
+    # --- hosts ---
+
+    def services(self) -> dict[str, dict[str, Any]]:
+        return {one["host"]: one for one in self.get("/os-services?binary=nova-compute", version="2.69")["services"]}
+
+    def machine(self, *words: str) -> str:
+        done = subprocess.run(
+            [sys.executable, FOLDER / "machine.py", *words], capture_output=True, text=True, timeout=60, check=True
+        )
+        return done.stdout
+
+    # --- all of it ---
+
+    def get(self, path: str, *, version: str = NEWEST) -> Any:
+        answer = self.cloud.compute.get(path, microversion=version)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def placement(self, path: str) -> Any:
+        answer = self.cloud.placement.get(path, microversion="1.39")
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def clean(self) -> None:
+        """No servers, no groups; every host up, enabled and obedient."""
+        started = datetime.now(UTC).replace(tzinfo=None).isoformat() if self.machine("mend").strip() else ""
+        for service in self.services().values():
+            if service["forced_down"]:
+                self._switch(service, {"forced_down": False})
+
+        def report() -> bool:
+            return all(one["state"] == "up" and one["updated_at"] > started for one in self.services().values())
+
+        until("hosts report", report, within_s=120)
+        for service in self.services().values():
+            if service["status"] == "disabled":  # only now: a host that is down would not tell placement
+                self._switch(service, {"status": "enabled"})
+        for one in self.servers():
+            self.cloud.compute.delete(f"/servers/{one['id']}")
+        until("servers are gone", lambda: not self.servers(), within_s=180)
+        for group in self.get("/os-server-groups?all_projects=True")["server_groups"]:
+            self.cloud.compute.delete(f"/os-server-groups/{group['id']}")
+
+    def _switch(self, service: Mapping[str, Any], body: Mapping[str, Any]) -> None:
+        answer = self.cloud.compute.put(f"/os-services/{service['id']}", json=body, microversion=NEWEST)
+        assert answer.status_code == 200, answer.text
+
+
+@dataclass
+class Watcher:
+    """Looks at Nova and placement throughout, and notes every rule that it sees broken."""
+
+    lab: OpenStackLab
+    broken: list[str] = field(default_factory=list)
+    looks: int = 0
+    _end: threading.Event = field(default_factory=threading.Event)
+    _thread: threading.Thread | None = None
+
+    def __enter__(self) -> Self:
+        self._cloud = openstack.connect(cloud="lab")
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end.set()
+        assert self._thread is not None
+        self._thread.join(30)
+        self._cloud.close()
+
+    def _watch(self) -> None:
+        own = OpenStackLab(self.lab.clouds_file, self._cloud)
+        groups = own.get("/os-server-groups?all_projects=True")["server_groups"]
+        while not self._end.wait(0.5):
+            try:
+                self._look(own, groups)
+            except Exception as error:  # noqa: BLE001  (a thread has nobody to raise to)
+                self.broken.append(f"the watcher failed: {error!r}")
+                return
+
+    def _look(self, own: OpenStackLab, groups: Sequence[Mapping[str, Any]]) -> None:
+        self.looks += 1
+        servers = {one["id"]: one for one in own.servers()}
+        self.broken += [f"{one['name']} is in ERROR" for one in servers.values() if one["status"] == "ERROR"]
+        for group in groups:
+            at = [servers[one]["OS-EXT-SRV-ATTR:host"] for one in group["members"] if one in servers]
+            if group["policy"] == "anti-affinity" and len(set(at)) < len(at):
+                self.broken.append(f"group {group['name']} is together: {at}")
+        summaries = own.placement("/allocation_candidates?resources=VCPU:1")["provider_summaries"]
+        self.broken += [
+            f"{uuid} has {name} {one['used']} of {one['capacity']}"
+            for uuid, summary in summaries.items()
+            for name, one in summary["resources"].items()
+            if one["used"] > one["capacity"]
+        ]
+
+
+def bring_up() -> Path:
+    """Its clouds.yaml. A lab that is up already is taken as it is; a missing program skips with its name."""
+    up = subprocess.run(
+        [sys.executable, FOLDER / "lab.py", "up"], capture_output=True, text=True, timeout=UP_S, check=False
+    )
+    if up.returncode == MISSING:
+        pytest.skip(up.stderr.strip().splitlines()[-1])
+    assert up.returncode == 0, up.stderr[-3000:]
+    print(up.stderr)
+    return Path(up.stdout.split("OS_CLIENT_CONFIG_FILE=")[1].split()[0])
+
+
+@pytest.fixture(scope="session")
+def openstack_lab() -> Iterator[OpenStackLab]:
+    """Ten hosts in two zones. RESTOW_LAB_KEEP: it was brought up before the tests, and stays up after them."""
+    file = bring_up()
+    before = os.environ.get("OS_CLIENT_CONFIG_FILE")
+    os.environ["OS_CLIENT_CONFIG_FILE"] = str(file)
+    try:
+        lab = OpenStackLab(file, openstack.connect(cloud="lab"))
+        yield lab
+        lab.cloud.close()
+    finally:
+        if before is None:
+            del os.environ["OS_CLIENT_CONFIG_FILE"]
+        else:
+            os.environ["OS_CLIENT_CONFIG_FILE"] = before
+        if not os.environ.get("RESTOW_LAB_KEEP"):
+            subprocess.run([sys.executable, FOLDER / "lab.py", "down"], check=False, timeout=120, capture_output=True)
