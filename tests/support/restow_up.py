@@ -18,7 +18,7 @@ ENDS = ("finished", "failed", "rejected", "cancelled", "stale")
 POLICY: Mapping[str, Any] = {
     "format": "restow.policy/1",
     "evidence": {"quorum": 2, "patience_s": 1, "returned_s": 3, "poll_s": 1, "read_s": 5},
-    "execution": {"fence_timeout_s": 10, "fence_attempts": 2},
+    "execution": {"fence_timeout_s": 10, "fence_attempts": 2, "server_cool_down_s": 0},
     "rules": [{"incident": "failed-host", "goal": "recover", "mode": "auto", "cool_down_s": 0}],
 }
 

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import orjson
 import requests.exceptions
 from keystoneauth1 import exceptions as keystone_errors
+from keystoneauth1.session import TCPKeepAliveAdapter
 from openstack import exceptions as sdk_errors
 from openstack.connection import Connection
 
@@ -38,8 +39,12 @@ class Counter:
 class Api:
     """One region. Blocking, and safe to use from several threads."""
 
-    def __init__(self, connection: Connection, *, connect_timeout_s: float, answer_timeout_s: float) -> None:
+    def __init__(
+        self, connection: Connection, *, connect_timeout_s: float, answer_timeout_s: float, connections: int
+    ) -> None:
         self._connection = connection
+        for scheme in ("http://", "https://"):  # the default of 10 is fewer than there may be threads
+            connection.session.session.mount(scheme, TCPKeepAliveAdapter(pool_maxsize=connections))
         self._timeout = (connect_timeout_s, answer_timeout_s)
         self._versions: dict[Service, tuple[int, int]] = {}
         self._lock = Lock()

@@ -47,6 +47,7 @@ class OpenStackClouds:
                 api = apis[region] = Api(
                     Connection(config=regions[region]),
                     connect_timeout_s=settings.connect_timeout_s, answer_timeout_s=settings.answer_timeout_s,
+                    connections=2 * settings.threads,
                 )  # fmt: skip
             # Servers on no host are the first domain's: they must not be started twice.
             ports[DomainName(domain)] = OpenStackCloud(
