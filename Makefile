@@ -15,7 +15,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
   --annotation-style line --custom-compile-command "make constraints" --no-emit-package restow $(SERVICES:%=--no-emit-package restow-%)
 
 .DEFAULT_GOAL := help
-.PHONY: help install check format test test-real demo simulate bench constraints clean
+.PHONY: help install check format test test-real test-openstack lab lab-down demo simulate bench constraints clean
 
 help: ## list what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -50,9 +50,19 @@ test: install ## every test that needs only this machine
 	@mkdir -p var
 	$(BIN)/python -m pytest $(TESTS) -m "not real" -n $(WORKERS) --junitxml=var/test.xml
 
-test-real: install ## tests on real Kafka and PostgreSQL, started and stopped by the tests; what is missing is skipped and named
+test-real: install ## tests on real Kafka, PostgreSQL and OpenStack, started and stopped by the tests; what is missing is skipped and named
 	@mkdir -p var
 	$(BIN)/python -m pytest $(TESTS) -m real --timeout 900 --junitxml=var/test-real.xml
+
+lab: ## a real OpenStack on this machine, 10 hosts in 2 zones, until `make lab-down`; prints how to use it
+	$(PYTHON) tests/lab/openstack/lab.py up
+
+lab-down: ## stop it; what it knows is kept
+	$(PYTHON) tests/lab/openstack/lab.py down
+
+test-openstack: install ## the tests on it alone: brought up, tested, taken down
+	@mkdir -p var
+	$(BIN)/python -m pytest $(TESTS) -m openstack --timeout 900 -s --junitxml=var/test-openstack.xml
 
 demo: install ## the whole loop on a small simulated cloud: a hot host, a crash, a maintenance, a consolidation
 	$(BIN)/restow demo

@@ -224,7 +224,7 @@ def bring_up() -> Path:
 
 @pytest.fixture(scope="session")
 def openstack_lab() -> Iterator[OpenStackLab]:
-    """Ten hosts in two zones. RESTOW_LAB_KEEP: it was brought up before the tests, and stays up after them."""
+    """Ten hosts in two zones. With RESTOW_LAB_KEEP it stays up after the tests."""
     file = bring_up()
     before = os.environ.get("OS_CLIENT_CONFIG_FILE")
     os.environ["OS_CLIENT_CONFIG_FILE"] = str(file)
