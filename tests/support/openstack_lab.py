@@ -12,9 +12,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-import pytest
-
 import openstack
+import pytest
 
 T = TypeVar("T")
 

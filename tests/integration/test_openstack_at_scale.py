@@ -1,0 +1,69 @@
+"""Reading 5,000 hosts and 50,000 servers over HTTP: in time, in memory, in calls that pages alone decide."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from support import openstack_stand_in
+from support.openstack_stand_in import write_clouds
+
+HOSTS, SERVERS = 5_000, 50_000
+READ = """
+import asyncio, json, resource, time
+from restow.clock import SystemClock
+from restow.cloud.connect import connect
+
+async def main():
+    clouds = connect("openstack:stand-in", clock=SystemClock())
+    port = clouds.port(clouds.domains()[0])
+    began = time.monotonic()
+    cloud = await port.read()
+    seconds = time.monotonic() - began
+    first = cloud.servers[0]
+    print(json.dumps({
+        "seconds": round(seconds, 1), "mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+        "hosts": len(cloud.hosts), "servers": len(cloud.servers), "groups": len(cloud.groups),
+        "calls": port.api.counter.calls, "full": cloud.hosts[0].capacity,
+    }))
+    await clouds.close()
+
+asyncio.run(main())
+"""
+
+
+@pytest.fixture
+def address():
+    serving = subprocess.Popen(
+        [sys.executable, openstack_stand_in.__file__, str(HOSTS), str(SERVERS)], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        yield serving.stdout.readline().strip()
+    finally:
+        serving.kill()
+        serving.wait(10)
+        serving.stdout.close()
+
+
+@pytest.mark.timeout(180)
+def test_a_large_cloud_is_read_in_time_in_memory_and_in_few_calls(address, tmp_path, capsys):
+    import os
+
+    environment = {**os.environ, "OS_CLIENT_CONFIG_FILE": str(write_clouds(tmp_path, address))}
+    done = subprocess.run(
+        [sys.executable, "-c", READ], env=environment, capture_output=True, text=True, timeout=170, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    told = json.loads(done.stdout)
+    with capsys.disabled():
+        print(f"\n  read in {told['seconds']} s, {told['mib']} MiB, {sum(told['calls'].values())} calls")
+    assert (told["hosts"], told["servers"], told["groups"]) == (HOSTS, SERVERS, SERVERS // 100)
+    assert told["full"] == {"vcpu": 256, "memory_mib": 520192, "disk_gib": 4000}
+    assert told["seconds"] < 60
+    assert told["mib"] < 1024
+    assert told["calls"] == {
+        "GET compute /os-services": 1, "GET compute /os-hypervisors/detail": 5, "GET compute /os-aggregates": 1,
+        "GET compute /servers/detail": 50, "GET compute /os-server-groups": 2,
+        "GET placement /allocation_candidates": 1,
+    }  # fmt: skip

@@ -1,0 +1,179 @@
+"""What goes wrong between Restow and the APIs of a cloud, on real sockets: nothing is done twice."""
+
+import pytest
+
+from restow.clock import SystemClock
+from restow.cloud.openstack.clouds import OpenStackClouds
+from restow.cloud.openstack.settings import DomainSettings, OpenStackSettings
+from restow.errors import BadInputError, LostAnswerError, NotFoundError, PermanentError, TransientError
+from support.openstack_stand_in import StandIn, Trouble, host_name, standing_in, uuid, write_clouds
+
+REQUEST = "00000000-0000-4000-8000-000000000001"
+SETTINGS = OpenStackSettings(answer_timeout_s=0.5, connect_timeout_s=0.5)
+S0, H1 = uuid(0), host_name(1)
+
+
+@pytest.fixture
+def cloud():
+    with standing_in(StandIn()) as serving:
+        yield serving
+
+
+@pytest.fixture
+def clouds(cloud, tmp_path, monkeypatch):
+    monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(write_clouds(tmp_path, cloud.address)))
+    return OpenStackClouds.of("stand-in", clock=SystemClock(), settings=SETTINGS)
+
+
+@pytest.fixture
+async def port(clouds):
+    yield clouds.port("one")
+    await clouds.close()
+
+
+def moves(cloud):
+    return [body for _, path, body in cloud.taken if path.endswith(f"/servers/{S0}/action")]
+
+
+async def evacuate(port):
+    await port.evacuate(S0, to=H1, request_id=REQUEST)
+
+
+async def test_a_move_is_asked_for_once_by_its_name_and_without_force(port, cloud):
+    await evacuate(port)
+    await port.live_migrate(S0, to=H1, request_id=REQUEST)
+    await port.cold_migrate(S0, to=H1, request_id=REQUEST)
+    assert moves(cloud) == [
+        {"evacuate": {"host": H1}}, {"os-migrateLive": {"host": H1, "block_migration": "auto"}},
+        {"migrate": {"host": H1}},
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        {"cut": "after"}, {"status": 500}, {"status": 502}, {"status": 503}, {"status": 504},
+        {"cut": "before", "wait_s": 0.1}, {"wait_s": 1.0},
+    ],
+    ids=str,
+)  # fmt: skip
+async def test_a_move_whose_answer_is_lost_is_in_doubt_and_never_sent_again(port, cloud, trouble):
+    cloud.troubles.append(Trouble("POST .*/action", times=5, **trouble))
+    with pytest.raises(LostAnswerError):
+        await evacuate(port)
+    assert len([one for one in cloud.calls if one.startswith("POST") and "action" in one]) == 1
+    assert len(moves(cloud)) <= 1
+
+
+async def test_clouds_yaml_cannot_make_it_repeat_itself(cloud, tmp_path, monkeypatch):
+    more = {
+        "compute_connect_retries": 3,
+        "compute_status_code_retries": 3,
+        "connect_retries": 3,
+        "status_code_retries": 3,
+    }
+    monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(write_clouds(tmp_path, cloud.address, **more)))
+    clouds = OpenStackClouds.of("stand-in", clock=SystemClock(), settings=SETTINGS)
+    for trouble in (Trouble("POST .*/action", times=4, cut="after"), Trouble("POST .*/action", times=4, status=503)):
+        cloud.troubles[:] = [trouble]
+        cloud.calls.clear()
+        with pytest.raises(LostAnswerError):
+            await evacuate(clouds.port("one"))
+        assert len([one for one in cloud.calls if one.startswith("POST") and "action" in one]) == 1
+    await clouds.close()
+
+
+@pytest.mark.parametrize(
+    ("status", "error"), [(400, PermanentError), (403, PermanentError), (404, NotFoundError),
+     (409, PermanentError), (429, TransientError)]
+)  # fmt: skip
+async def test_a_refusal_is_no_doubt(port, cloud, status, error):
+    cloud.troubles.append(Trouble("POST .*/action", status=status))
+    with pytest.raises(error) as caught:
+        await evacuate(port)
+    assert not isinstance(caught.value, LostAnswerError)
+    assert str(status) in str(caught.value)
+    assert moves(cloud) == []
+
+
+@pytest.mark.parametrize(
+    ("trouble", "error"),
+    [
+        ({"status": 500}, TransientError), ({"status": 503}, TransientError), ({"cut": "before"}, TransientError),
+        ({"wait_s": 1.0}, TransientError), ({"status": 403}, PermanentError),
+    ],
+    ids=str,
+)  # fmt: skip
+async def test_a_read_that_fails_is_no_cloud_and_the_next_one_is(port, cloud, trouble, error):
+    cloud.troubles.append(Trouble("GET .*/servers/detail", **trouble))
+    with pytest.raises(error) as caught:
+        await port.read()
+    assert not isinstance(caught.value, LostAnswerError)
+    assert len((await port.read()).servers) == 6
+
+
+async def test_an_expired_token_is_renewed_and_the_move_asked_for_once(port, cloud):
+    await port.read()
+    cloud.expired.add("token-1")
+    await evacuate(port)
+    assert cloud.tokens == 2
+    assert len(moves(cloud)) == 1
+
+
+async def test_a_nova_that_was_down_at_the_first_call_is_found_at_the_next(port, cloud):
+    cloud.troubles.append(Trouble("GET /compute/v2.1$", times=20, status=503))
+    with pytest.raises(TransientError):
+        await port.read()
+    cloud.troubles.clear()
+    assert len((await port.read()).hosts) == 3
+
+
+async def test_a_cloud_that_is_not_there_is_transient_and_nothing_was_asked(tmp_path, monkeypatch):
+    with standing_in(StandIn()) as gone:
+        monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(write_clouds(tmp_path, gone.address)))
+        clouds = OpenStackClouds.of("stand-in", clock=SystemClock(), settings=SETTINGS)
+        await clouds.port("one").read()
+    with pytest.raises(TransientError) as caught:
+        await evacuate(clouds.port("one"))
+    assert not isinstance(caught.value, LostAnswerError)
+    await clouds.close()
+
+
+async def test_a_wrong_password_an_unknown_region_and_a_missing_role_name_what_to_mend(cloud, tmp_path, monkeypatch):
+    file = write_clouds(tmp_path, cloud.address)
+    monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(file))
+    for matching, status, named in (
+        ("POST .*/auth/tokens", 401, "see auth in clouds.yaml"),
+        ("os-services", 403, "roles"),
+    ):
+        cloud.troubles[:] = [Trouble(matching, times=20, status=status)]
+        clouds = OpenStackClouds.of("stand-in", clock=SystemClock(), settings=SETTINGS)
+        with pytest.raises(PermanentError, match=named):
+            await clouds.port("one").read()
+        await clouds.close()
+    cloud.troubles.clear()
+    file.write_text(file.read_text().replace('"one"', '"two"'))
+    clouds = OpenStackClouds.of("stand-in", clock=SystemClock(), settings=SETTINGS)
+    with pytest.raises(PermanentError, match="see region_name"):
+        await clouds.port("two").read()
+    await clouds.close()
+    with pytest.raises(BadInputError, match="the closest: stand-in"):
+        OpenStackClouds.of("standin", clock=SystemClock(), settings=SETTINGS)
+    wrong = OpenStackSettings(domains={"d": DomainSettings(region="three")})
+    with pytest.raises(BadInputError, match=r"domains\.d\.region"):
+        OpenStackClouds.of("stand-in", clock=SystemClock(), settings=wrong)
+
+
+async def test_domains_of_one_region_share_its_hosts_out(clouds, cloud):
+    await clouds.close()
+    domains = {"a": DomainSettings(hosts=("host-00000",)), "b": DomainSettings(zones=("az1", "az2"))}
+    parts = OpenStackClouds.of("stand-in", clock=SystemClock(), settings=OpenStackSettings(domains=domains))
+    first, second = await parts.port("a").read(), await parts.port("b").read()
+    assert [host.name for host in first.hosts] == [host_name(0)]
+    assert [host.name for host in second.hosts] == [host_name(1), host_name(2)]
+    assert {server.id for server in first.servers}.isdisjoint(server.id for server in second.servers)
+    assert len(first.servers) + len(second.servers) == 6
+    with pytest.raises(NotFoundError):
+        await parts.port("a").disable(H1, reason="not ours")
+    assert cloud.taken == []
+    await parts.close()

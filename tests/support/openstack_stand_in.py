@@ -1,0 +1,296 @@
+"""A stand-in for the APIs of Keystone, Nova and Placement over real HTTP: any number of servers, and trouble.
+
+Run as a program it prints its address and serves until it is killed: openstack_stand_in.py HOSTS SERVERS
+"""
+
+import json
+import re
+import socket
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+import orjson
+
+FLAVORS = tuple(
+    {"vcpus": 1 << size, "ram": 2048 << size, "disk": 10 << size, "ephemeral": 0, "swap": 0,
+     "original_name": f"f{size}",
+     "extra_specs": {"trait:HW_CPU_X86_AVX2": "required"} if size else {}}
+    for size in range(3)
+)  # fmt: skip
+NOW = "2026-11-22T12:00:00.000000"
+
+
+@dataclass
+class Trouble:
+    """What happens to the next `times` calls whose "METHOD path" matches: an answer, a wait, a cut connection."""
+
+    matching: str
+    times: int = 1
+    status: int | None = None
+    wait_s: float = 0.0
+    cut: str = ""  # "before" it is taken, or "after"
+
+
+@dataclass
+class StandIn:
+    """`taken`: every action that was taken, as it came. Documents are made when they are asked for."""
+
+    hosts: int = 3
+    servers: int = 6
+    troubles: list[Trouble] = field(default_factory=list)
+    taken: list[tuple[str, str, Any]] = field(default_factory=list)
+    calls: list[str] = field(default_factory=list)
+    tokens: int = 0
+    expired: set[str] = field(default_factory=set)
+    address: str = ""
+
+    def server(self, number: int) -> dict[str, Any]:
+        host = number % self.hosts
+        links = [{"rel": rel, "href": f"{self.address}/servers/{uuid(number)}"} for rel in ("self", "bookmark")]
+        return {
+            "id": uuid(number), "name": f"server-{number}", "status": "ACTIVE", "tenant_id": f"project-{number % 50}",
+            "user_id": "u" * 32, "metadata": {}, "hostId": "h" * 56, "flavor": FLAVORS[number % 3], "links": links,
+            "image": {"id": uuid(1), "links": links, "properties": {}}, "addresses": {}, "locked": False, "tags": [],
+            "created": NOW, "updated": NOW, "progress": 0, "config_drive": "", "key_name": None, "description": None,
+            "OS-EXT-AZ:availability_zone": f"az{host % 3}", "OS-EXT-SRV-ATTR:host": host_name(host),
+            "OS-EXT-SRV-ATTR:hypervisor_hostname": host_name(host), "OS-EXT-STS:task_state": None,
+            "OS-EXT-STS:vm_state": "active", "OS-EXT-STS:power_state": 1, "pinned_availability_zone": None,
+            "scheduler_hints": {}, "security_groups": [{"name": "default"}], "host_status": "UP",
+            "os-extended-volumes:volumes_attached": [], "OS-SRV-USG:launched_at": NOW,
+        }  # fmt: skip
+
+    def answer(self, method: str, path: str, query: Mapping[str, str], body: Any) -> tuple[int, Any]:
+        match method, path.strip("/").split("/"):
+            case "GET", ["identity", "v3"]:
+                link = {"rel": "self", "href": f"{self.address}/identity/v3/"}
+                return 200, {"version": {"id": "v3.14", "status": "stable", "links": [link]}}
+            case "POST", ["identity", "v3", "auth", "tokens"]:
+                return 201, {"token": self._token()}
+            case "GET", ["compute", "v2.1"]:
+                version = {"id": "v2.1", "status": "CURRENT", "version": "2.103", "min_version": "2.1",
+                           "links": [{"rel": "self", "href": f"{self.address}/compute/v2.1/"}]}  # fmt: skip
+                return 200, {"version": version}
+            case "GET", ["placement"]:
+                version = {"id": "v1.0", "status": "CURRENT", "max_version": "1.39", "min_version": "1.0",
+                           "links": [{"rel": "self", "href": ""}]}  # fmt: skip
+                return 200, {"versions": [version]}
+            case "GET", ["compute", "v2.1", "servers", "detail"]:
+                return 200, self._page("servers", self.servers, query, self.server, "/compute/v2.1/servers/detail")
+            case "GET", ["compute", "v2.1", "servers", id]:
+                number = int(id.replace("-", ""), 16)
+                return (200, {"server": self.server(number)}) if number < self.servers else (404, problem("no server"))
+            case "GET", ["compute", "v2.1", "servers", _, "migrations"] | ["compute", "v2.1", "os-migrations"]:
+                return 200, {"migrations": []}
+            case "GET", ["compute", "v2.1", "os-services"]:
+                found = [self._service(number) for number in range(self.hosts)]
+                return 200, {"services": [one for one in found if query.get("host") in (None, one["host"])]}
+            case "GET", ["compute", "v2.1", "os-hypervisors", "detail"]:
+                return 200, self._page(
+                    "hypervisors", self.hosts, query, self._hypervisor, "/compute/v2.1/os-hypervisors"
+                )
+            case "GET", ["compute", "v2.1", "os-aggregates"]:
+                hosts = [host_name(number) for number in range(self.hosts)]
+                return 200, {"aggregates": [{"name": f"az{n}", "hosts": hosts[n::3], "metadata": {}} for n in range(3)]}
+            case "GET", ["compute", "v2.1", "os-server-groups"]:
+                offset, limit = int(query["offset"]), int(query["limit"])
+                there = range(self.servers // 100)[offset : offset + limit]
+                return 200, {"server_groups": [self._group(number) for number in there]}
+            case "GET", ["placement", "allocation_candidates"]:
+                return 200, {"provider_summaries": {uuid(n): self._summary(n) for n in range(self.hosts)}}
+            case (("POST" | "PUT" | "DELETE"), ["compute", "v2.1", *_]):
+                self.taken.append((method, path, body))
+                return 202, {}
+            case _:
+                return 404, problem(f"nothing at {path}")
+
+    def _token(self) -> dict[str, Any]:
+        self.tokens += 1
+
+        def service(kind: str, path: str) -> dict[str, Any]:
+            endpoint = {
+                "interface": "public",
+                "region": "one",
+                "region_id": "one",
+                "url": f"{self.address}{path}",
+                "id": kind,
+            }
+            return {"type": kind, "name": kind, "id": kind, "endpoints": [endpoint]}
+
+        catalog = [
+            service("compute", "/compute/v2.1"),
+            service("placement", "/placement"),
+            service("identity", "/identity"),
+        ]
+        return {
+            "methods": ["password"], "expires_at": "2099-01-01T00:00:00.000000Z", "issued_at": NOW, "catalog": catalog,
+            "user": {"id": "u", "name": "admin", "domain": {"id": "default", "name": "Default"}},
+            "project": {"id": "p", "name": "admin", "domain": {"id": "default", "name": "Default"}},
+            "roles": [{"id": "r", "name": "admin"}], "audit_ids": ["a"],
+        }  # fmt: skip
+
+    def _page(self, key: str, count: int, query: Mapping[str, str], make: Any, path: str) -> dict[str, Any]:
+        first = int(query["marker"].replace("-", ""), 16) + 1 if "marker" in query else 0
+        last = min(count, first + min(1000, int(query.get("limit", "1000"))))
+        links = [{"rel": "next", "href": f"{self.address}{path}?marker={uuid(last - 1)}"}] if last < count else []
+        return {key: [make(number) for number in range(first, last)], **({f"{key}_links": links} if links else {})}
+
+    def _service(self, number: int) -> dict[str, Any]:
+        return {
+            "id": uuid(number), "binary": "nova-compute", "host": host_name(number), "zone": f"az{number % 3}",
+            "status": "enabled", "state": "up", "updated_at": NOW, "disabled_reason": None, "forced_down": False,
+        }  # fmt: skip
+
+    def _hypervisor(self, number: int) -> dict[str, Any]:
+        return {
+            "id": uuid(number), "hypervisor_hostname": host_name(number), "hypervisor_type": "QEMU", "vcpus": 64,
+            "memory_mb": 524288, "service": {"host": host_name(number)}, "host_ip": "10.0.0.1",
+            "cpu_info": {"arch": "x86_64", "model": "Cascadelake", "features": ["a"] * 120},
+        }  # fmt: skip
+
+    def _summary(self, number: int) -> dict[str, Any]:
+        mine = [FLAVORS[server % 3] for server in range(number, self.servers, self.hosts)]
+        used = {
+            name: sum(one[field] for one in mine)
+            for name, field in (("VCPU", "vcpus"), ("MEMORY_MB", "ram"), ("DISK_GB", "disk"))
+        }
+        capacity = {"VCPU": 256, "MEMORY_MB": 520192, "DISK_GB": 4000}
+        resources = {name: {"capacity": capacity[name], "used": used[name]} for name in capacity}
+        traits = ["HW_CPU_X86_AVX2", *(f"COMPUTE_TRAIT_{n}" for n in range(60))]
+        return {
+            "resources": resources,
+            "traits": traits,
+            "root_provider_uuid": uuid(number),
+            "parent_provider_uuid": None,
+        }
+
+    def _group(self, number: int) -> dict[str, Any]:
+        members = [uuid(number * 100 + one) for one in range(3)]
+        return {
+            "id": uuid(number),
+            "name": f"g{number}",
+            "policy": "soft-anti-affinity",
+            "rules": {},
+            "members": members,
+        }
+
+
+def uuid(number: int) -> str:
+    text = f"{number:032x}"
+    return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))
+
+
+def host_name(number: int) -> str:
+    return f"host-{number:05}"
+
+
+def problem(message: str) -> dict[str, Any]:
+    return {"itemNotFound": {"code": 404, "message": message}}
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    stand_in: StandIn
+
+    def _serve(self) -> None:
+        url = urlsplit(self.path)
+        length = int(self.headers.get("content-length") or 0)
+        body = json.loads(self.rfile.read(length)) if length else None
+        name = f"{self.command} {url.path}"
+        self.stand_in.calls.append(name)
+        trouble = next((one for one in self.stand_in.troubles if one.times > 0 and re.search(one.matching, name)), None)
+        if trouble is not None:
+            trouble.times -= 1
+            time.sleep(trouble.wait_s)
+            if trouble.cut == "before":
+                self._cut()
+                return
+            if trouble.status is not None:
+                self._send(trouble.status, problem("trouble on purpose"))
+                return
+        if self.headers.get("x-auth-token") in self.stand_in.expired and "/auth/" not in url.path:
+            self._send(401, problem("expired"))
+            return
+        status, document = self.stand_in.answer(self.command, url.path, dict(parse_qsl(url.query)), body)
+        if trouble is not None and trouble.cut == "after":
+            self._cut()
+            return
+        self._send(status, document)
+
+    do_GET = do_POST = do_PUT = do_DELETE = _serve  # noqa: N815  (the names that http.server asks for)
+
+    def _send(self, status: int, document: Any) -> None:
+        data = orjson.dumps(document)
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.send_header("x-openstack-request-id", f"req-{uuid(len(self.stand_in.calls))}")
+        if "/auth/tokens" in self.path:
+            self.send_header("X-Subject-Token", f"token-{self.stand_in.tokens}")
+        self.end_headers()
+        self.wfile.write(data)
+
+    def _cut(self) -> None:
+        self.close_connection = True
+        self.connection.shutdown(socket.SHUT_RDWR)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Nothing: calls are counted."""
+
+
+class Server(ThreadingHTTPServer):
+    """When it stops, its open connections stop with it."""
+
+    daemon_threads = True
+
+    def __init__(self, *given: Any) -> None:
+        self.open: list[socket.socket] = []
+        super().__init__(*given)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self.open.append(request)
+        super().process_request(request, client_address)
+
+    def server_close(self) -> None:
+        super().server_close()
+        for one in self.open:
+            with suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+
+
+@contextmanager
+def standing_in(stand_in: StandIn) -> Iterator[StandIn]:
+    server = Server(("127.0.0.1", 0), type("Bound", (Handler,), {"stand_in": stand_in}))
+    stand_in.address = f"http://127.0.0.1:{server.server_address[1]}"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+    thread.start()
+    try:
+        yield stand_in
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join(10)
+
+
+def write_clouds(folder: Path, address: str, **more: Any) -> Path:
+    auth = {
+        "auth_url": f"{address}/identity/v3", "username": "admin", "password": "secret", "project_name": "admin",
+        "user_domain_name": "Default", "project_domain_name": "Default",
+    }  # fmt: skip
+    file = folder / "clouds.yaml"
+    file.write_text(json.dumps({"clouds": {"stand-in": {"auth": auth, "region_name": "one", **more}}}))
+    return file
+
+
+if __name__ == "__main__":
+    with standing_in(StandIn(int(sys.argv[1]), int(sys.argv[2]))) as serving:
+        print(serving.address, flush=True)
+        threading.Event().wait()
