@@ -156,6 +156,23 @@ def test_a_migration_that_does_not_converge_is_brought_to_its_end_where_the_poli
     run_virtual(story())
 
 
+def test_a_credential_that_is_withdrawn_in_mid_move_stops_nothing_and_repeats_nothing(tmp_path):
+    async def story():
+        async with a_bench(tmp_path, a_small_cloud()) as bench:
+            one = bench.start()
+            await bench.approve("p1", [move("m1", "s1", "h1", "h2")])
+            while not bench.calls():
+                await bench.clock.sleep(0.1)
+            bench.cloud.trouble.refuse_reads(20)
+            end = await bench.end_of("p1")
+            assert bench.cloud.trouble.refused == 0
+            assert end.type == "restow.plan.finished"
+            assert bench.calls() == [("live_migrate", "s1", "h2")]
+            await one.stop()
+
+    run_virtual(story())
+
+
 def test_planning_again_has_an_end(tmp_path):
     async def story():
         async with a_bench(tmp_path, a_small_cloud()) as bench:

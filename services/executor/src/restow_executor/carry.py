@@ -238,6 +238,11 @@ class Carrier:
             return Underway(why) if unread_counts else NoSign(why)
         except NotFoundError as error:
             return Broken(str(error), StepState.STALE)
+        except LeaseLostError:
+            raise
+        except PermanentError as error:  # a credential withdrawn in mid-plan: until it is mended nothing is known
+            why = f"the cloud cannot be read: {error}"
+            return Underway(why) if unread_counts else NoSign(why)
 
     async def _give_up(self) -> Broken | None:
         action = ACTION_BY_NAME[self.record.step.action]

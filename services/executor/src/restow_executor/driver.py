@@ -8,7 +8,7 @@ import structlog
 from restow.clock import Clock
 from restow.cloud.port import Clouds
 from restow.database.leases import LeaseLostError, Leases
-from restow.errors import TransientError
+from restow.errors import PermanentError, TransientError
 from restow.ids import DomainName
 from restow_executor.journal import Journal
 from restow_executor.session import Session, wait_for
@@ -52,7 +52,7 @@ class Driver:
             except LeaseLostError as lost:
                 log.warning("everything is dropped: the lease is lost", domain=domain, why=str(lost))
                 pause_s = RETRY_S
-            except TransientError as error:
+            except (TransientError, PermanentError) as error:
                 log.warning("dropped for now, to be taken up again", domain=domain, error=repr(error))
                 pause_s = RETRY_S
             await wait_for(wake, self.clock, pause_s)

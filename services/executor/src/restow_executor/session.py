@@ -12,7 +12,7 @@ from restow.cloud.model import Cloud
 from restow.cloud.port import CloudPort
 from restow.database.engine import Transaction
 from restow.database.leases import Lease, LeaseLostError, Leases
-from restow.errors import TransientError
+from restow.errors import PermanentError, TransientError
 from restow.ids import HostName
 from restow.messages.events import Event, PlanRequest
 from restow.messages.plan import Action
@@ -274,7 +274,7 @@ class Session:
         if run.kind == "plan":
             try:
                 cloud = await self.reads.read() if self.steps[run.id] else None
-            except TransientError:
+            except (TransientError, PermanentError):
                 cloud = None
             moved = run.planned_at is not None and await self.journal.others_moved(run, since=run.planned_at)
             stale = why_stale(run, tuple(self.steps[run.id].values()), cloud, others_moved=moved, now=now)

@@ -12,7 +12,7 @@ from restow.cloud.model import Cloud
 from restow.cloud.snapshot import dump_cloud
 from restow.database.documents import Packed, pack, put_document
 from restow.database.engine import Transaction
-from restow.errors import BadInputError, NotFoundError, TransientError
+from restow.errors import BadInputError, NotFoundError, PermanentError, TransientError
 from restow.ids import DomainName, digest_of
 from restow.log.port import Effect
 from restow.messages.base import Message
@@ -139,6 +139,8 @@ class PlannerHandler:
                 return await self._context.clouds.port(DomainName(domain)).read()
             except NotFoundError as error:
                 return Stop("known-domain", f"domain {domain} is not looked after here: {error}")
+            except PermanentError as error:
+                return Stop("readable-cloud", f"the cloud cannot be read: {error}")
             except TransientError as error:
                 why = str(error)
             if delay_s is not None:

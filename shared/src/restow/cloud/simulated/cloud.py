@@ -18,7 +18,7 @@ from restow.cloud.simulated.options import SimulationOptions
 from restow.cloud.simulated.trouble import Trouble
 from restow.cloud.simulated.view import PastViews, View
 from restow.cloud.simulated.world import World, moment_of, seconds_of
-from restow.errors import LostAnswerError, NotFoundError, RestowError, TransientError
+from restow.errors import LostAnswerError, NotFoundError, PermanentError, RestowError, TransientError
 from restow.ids import DomainName, HostName, ServerId
 
 T = TypeVar("T")
@@ -229,6 +229,8 @@ class SimulatedCloud:
     async def _reading(self, method: str, look: Callable[[], T]) -> T:
         await self._slowly(method)
         self._catch_up()
+        if self.trouble.refuses():
+            raise PermanentError(f"{method}: 401 the credential is refused")
         return look()
 
     async def _acting(self, method: str, args: tuple[str, ...], request_id: str, act: Callable[[], None]) -> None:

@@ -157,6 +157,9 @@ class RemoteTrouble:
     async def lose_answers(self, times: int, *, when: str = "after", methods: Sequence[str] = ()) -> None:
         await self._cloud.call("lose_answers", times=times, when=when, methods=list(methods))
 
+    async def refuse_reads(self, times: int) -> None:
+        await self._cloud.call("refuse_reads", times=times)
+
     async def stale_reads(self, seconds: float) -> None:
         await self._cloud.call("stale_reads", seconds=seconds)
 

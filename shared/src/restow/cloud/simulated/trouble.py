@@ -30,6 +30,7 @@ class Trouble:
     broken_fences: dict[HostName, BrokenFence] = field(default_factory=dict)
     silent: dict[str, tuple[Heartbeat, ...]] = field(default_factory=dict)
     stale_s: float = 0.0
+    refused: int = 0
     _losing: list[_Losing] = field(default_factory=list)
 
     def slow_answers(self, seconds: float, methods: Iterable[str] = ("*",)) -> None:
@@ -39,6 +40,16 @@ class Trouble:
     def lose_answers(self, times: int, *, when: Lost = "after", methods: Iterable[str] = ()) -> None:
         """The next so many actions end in LostAnswerError, before or after the cloud has taken them."""
         self._losing.append(_Losing(times, when, frozenset(methods)))
+
+    def refuse_reads(self, times: int) -> None:
+        """The next so many reads of any kind are refused, as with a credential that was withdrawn."""
+        self.refused = times
+
+    def refuses(self) -> bool:
+        """Each refusal is used up once."""
+        refused = self.refused > 0
+        self.refused -= refused
+        return refused
 
     def stale_reads(self, seconds: float) -> None:
         """`read` shows the domain as it was so long ago; 0 ends it."""

@@ -157,6 +157,8 @@ METHODS: Mapping[str, Method] = {
     "violations": Method(_many(broken_of)),
     "history": Method(_many(held_of)),
     "calls": Method(_many(call_of)),
-    **dict.fromkeys(("slow_answers", "lose_answers", "stale_reads", "never_converges", "fails"), _TROUBLE),
+    **dict.fromkeys(
+        ("slow_answers", "lose_answers", "refuse_reads", "stale_reads", "never_converges", "fails"), _TROUBLE
+    ),
     **dict.fromkeys(("break_fence", "mend_fence", "silence", "hear"), _TROUBLE),
 }
