@@ -59,7 +59,8 @@ class RedfishPower:
         address = one.address if "://" in one.address else f"https://{one.address}"
         root = sushy.Sushy(
             address, username=one.username, password=password_of(one), verify=one.verify_tls,
-            server_side_retries=0, read_timeout=self._timeout_s, connect_timeout=self._timeout_s,
+            server_side_retries=1, server_side_retries_delay=1,  # 0 would be three tries, two seconds apart
+            read_timeout=self._timeout_s, connect_timeout=self._timeout_s,
         )  # fmt: skip
         system = root.get_system(one.system or None)
         self._systems[host] = system

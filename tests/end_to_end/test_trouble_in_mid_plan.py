@@ -1,0 +1,87 @@
+"""A real OpenStack that changes while a plan runs: the goal is reached or the end told, and nothing is done twice."""
+
+import pytest
+
+from support.openstack_lab import HOSTS, until
+from support.restow_up import POLICY, restow_up
+
+pytestmark = [pytest.mark.real, pytest.mark.openstack, pytest.mark.timeout(600)]
+FROM = HOSTS[0]
+SLOW = {"lab_live_migration_seconds": "4"}
+
+
+@pytest.fixture
+def lab(openstack_lab):
+    openstack_lab.clean()
+    return openstack_lab
+
+
+@pytest.fixture
+def restow(lab, tmp_path):
+    policy = {**POLICY, "execution": {**POLICY["execution"], "replans_max": 2}}
+    with restow_up(lab, tmp_path, policy=policy) as running:
+        yield running
+
+
+def under_way(lab):
+    return [one for one in lab.migrations() if one["status"] in ("queued", "preparing", "running")]
+
+
+def outcomes(lab, server):
+    return [one["status"] for one in lab.migrations(server)]
+
+
+def test_killed_at_once_while_servers_move_it_goes_on_and_asks_for_no_second_migration(lab, restow):
+    ids = lab.boot({f"s{n}": FROM for n in range(4)}, metadata=SLOW)
+    plan = restow.ask({"goal": "evacuate", "hosts": [FROM]})
+    for kill in range(2):
+        until("a server moves", lambda: under_way(lab))
+        restow.running.kill()
+        assert restow.running.kills == kill + 1
+        restow.running.start()
+        restow.running.wait_ready()
+    end = restow.end_of(plan)
+    assert end["state"] == "finished", end
+    assert end["id"] == plan  # the same plan, not another one
+    assert FROM not in lab.places().values()
+    assert {name: outcomes(lab, one) for name, one in ids.items()} == {name: ["completed"] for name in ids}
+
+
+def test_a_migration_that_somebody_aborts_is_planned_again_for_another_host(lab, restow):
+    ids = lab.boot({"s0": FROM}, metadata={"lab_live_migration_seconds": "5"})
+    plan = restow.ask({"goal": "evacuate", "hosts": [FROM]})
+    (moving,) = until("it moves", lambda: [one for one in under_way(lab) if one["status"] == "running"])
+    path = f"/servers/{ids['s0']}/migrations/{moving['id']}"
+    assert lab.cloud.compute.delete(path, microversion="2.65").status_code == 202
+    end = restow.end_of(plan)
+    assert end["state"] == "finished", end
+    assert outcomes(lab, ids["s0"]) == ["cancelled", "completed"]
+    first, second = lab.migrations(ids["s0"])
+    assert first["dest_compute"] != second["dest_compute"] == lab.places()["s0"]
+
+
+def test_a_migration_that_always_fails_ends_with_the_reason_and_the_server_where_it_was(lab, restow):
+    ids = lab.boot({"s0": FROM}, metadata={"lab_live_migration_fail": "true"})
+    end = restow.carry_out({"goal": "evacuate", "hosts": [FROM]})
+    assert end["state"] == "failed", end
+    assert "a person must look" in end["why"]
+    assert (lab.places(), lab.server(ids["s0"])["status"]) == ({"s0": FROM}, "ACTIVE")
+    assert outcomes(lab, ids["s0"]) == ["failed"] * 3  # the first plan and the two that the policy allows
+    assert len({one["dest_compute"] for one in lab.migrations(ids["s0"])}) == 3
+
+
+def test_servers_that_are_deleted_or_moved_by_hand_in_mid_plan_are_left_as_they_are(lab, restow):
+    ids = lab.boot({f"s{n}": FROM for n in range(4)}, metadata=SLOW)
+    plan = restow.ask({"goal": "evacuate", "hosts": [FROM]})
+    moving = {one["instance_uuid"] for one in until("a server moves", lambda: under_way(lab))}
+    waiting = [one for one in ids.values() if one not in moving]
+    lab.cloud.compute.delete(f"/servers/{waiting[-1]}")
+    target = next(host for host in HOSTS[::-1] if host not in lab.places().values())
+    assert lab.act(waiting[0], {"os-migrateLive": {"host": target, "block_migration": "auto"}}) == 202
+    end = restow.end_of(plan)
+    assert end["state"] == "finished", end
+    assert FROM not in lab.places().values()
+    assert lab.server(waiting[0])["OS-EXT-SRV-ATTR:host"] == target
+    left = [one for one in ids.values() if one != waiting[-1]]
+    assert {tuple(outcomes(lab, one)) for one in left} == {("completed",)}
+    assert all(one["status"] == "ACTIVE" for one in lab.servers())
