@@ -52,7 +52,7 @@ class Controller:
 
 
 class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+    protocol_version = "HTTP/1.0"  # sushy asks for every connection to be closed
     controller: Controller
 
     def _serve(self) -> None:

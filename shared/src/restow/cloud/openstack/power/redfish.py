@@ -18,6 +18,7 @@ class RedfishPower:
         self._controllers = controllers
         self._timeout_s = timeout_s
         self._systems: dict[HostName, Any] = {}
+        self._connectors: dict[HostName, Any] = {}
         self._locks: dict[HostName, Lock] = {}
         self._guard = Lock()
 
@@ -46,22 +47,29 @@ class RedfishPower:
             try:
                 return what(self._systems.get(host) or self._connect(host))
             except sushy.exceptions.AccessError as error:
-                self._systems.pop(host, None)
+                self._drop(host)
                 raise PermanentError(f"the board controller of {host} refuses us: {error}") from error
             except (sushy.exceptions.SushyError, requests.exceptions.RequestException) as error:
-                self._systems.pop(host, None)
+                self._drop(host)
                 raise TransientError(f"the board controller of {host} does not answer: {error}") from error
 
     def _connect(self, host: HostName) -> Any:
         import sushy
+        from sushy.connector import Connector
 
         one = controller_of(self._controllers, host)
         address = one.address if "://" in one.address else f"https://{one.address}"
-        root = sushy.Sushy(
-            address, username=one.username, password=password_of(one), verify=one.verify_tls,
+        connector = Connector(
+            address, verify=one.verify_tls, default_request_timeout=self._timeout_s, connect_timeout=self._timeout_s,
             server_side_retries=1, server_side_retries_delay=1,  # 0 would be three tries, two seconds apart
-            read_timeout=self._timeout_s, connect_timeout=self._timeout_s,
         )  # fmt: skip
+        self._connectors[host] = connector
+        root = sushy.Sushy(address, username=one.username, password=password_of(one), connector=connector)
         system = root.get_system(one.system or None)
         self._systems[host] = system
         return system
+
+    def _drop(self, host: HostName) -> None:
+        self._systems.pop(host, None)
+        if (connector := self._connectors.pop(host, None)) is not None:
+            connector.close()
