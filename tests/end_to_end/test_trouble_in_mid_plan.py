@@ -70,18 +70,20 @@ def test_a_migration_that_always_fails_ends_with_the_reason_and_the_server_where
     assert len({one["dest_compute"] for one in lab.migrations(ids["s0"])}) == 3
 
 
-def test_servers_that_are_deleted_or_moved_by_hand_in_mid_plan_are_left_as_they_are(lab, restow):
+def test_servers_that_are_moved_by_hand_or_deleted_meanwhile_are_left_as_they_are(lab, restow):
     ids = lab.boot({f"s{n}": FROM for n in range(4)}, metadata=SLOW)
-    plan = restow.ask({"goal": "evacuate", "hosts": [FROM]})
+    plan = restow.ask({"goal": "evacuate", "hosts": [FROM], "mode": "propose"})
+    until("it is proposed", lambda: restow.get(f"/v1/plans/{plan}")["state"] == "proposed")
+    by_hand, target = ids["s0"], HOSTS[-1]
+    assert lab.act(by_hand, {"os-migrateLive": {"host": target, "block_migration": "auto"}}) == 202
+    until("it is moved", lambda: outcomes(lab, by_hand) == ["completed"])
+    restow.post(f"/v1/plans/{plan}/approve")
     moving = {one["instance_uuid"] for one in until("a server moves", lambda: under_way(lab))}
-    waiting = [one for one in ids.values() if one not in moving]
-    lab.cloud.compute.delete(f"/servers/{waiting[-1]}")
-    target = next(host for host in HOSTS[::-1] if host not in lab.places().values())
-    assert lab.act(waiting[0], {"os-migrateLive": {"host": target, "block_migration": "auto"}}) == 202
+    deleted = next(one for one in ids.values() if one not in {*moving, by_hand})
+    lab.cloud.compute.delete(f"/servers/{deleted}")
     end = restow.end_of(plan)
     assert end["state"] == "finished", end
     assert FROM not in lab.places().values()
-    assert lab.server(waiting[0])["OS-EXT-SRV-ATTR:host"] == target
-    left = [one for one in ids.values() if one != waiting[-1]]
-    assert {tuple(outcomes(lab, one)) for one in left} == {("completed",)}
+    assert lab.server(by_hand)["OS-EXT-SRV-ATTR:host"] == target
+    assert {tuple(outcomes(lab, one)) for one in ids.values() if one != deleted} == {("completed",)}
     assert all(one["status"] == "ACTIVE" for one in lab.servers())
