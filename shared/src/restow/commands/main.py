@@ -11,7 +11,7 @@ from importlib.metadata import entry_points
 import typer
 from typer.exceptions import TyperException
 
-from restow.commands import care, running
+from restow.commands import care, doctor, running
 from restow.errors import BadInputError, RestowError, TransientError
 
 DONE, FAILED, BAD_INPUT, AWAY, INTERRUPTED = 0, 1, 2, 5, 130
@@ -31,6 +31,7 @@ def application() -> typer.Typer:
     )
     running.register(app)
     care.register(app)
+    doctor.register(app)
     for point in sorted(entry_points(group=COMMANDS_GROUP), key=lambda point: point.name):
         try:
             point.load()(app)

@@ -10,6 +10,7 @@ from typing import TypeVar
 from restow.clock import Clock
 from restow.cloud.model import Cloud, Host, HostState, Power, Resource, Server
 from restow.cloud.openstack.api import Api
+from restow.cloud.openstack.doctor import Finding, Seen, findings
 from restow.cloud.openstack.doing import Doer
 from restow.cloud.openstack.evidence import power_words, probe_words, service_words, state_of
 from restow.cloud.openstack.looking import Looker
@@ -21,6 +22,8 @@ from restow.cloud.port import Heartbeat, Migration
 from restow.ids import DomainName, HostName, ServerId
 
 T = TypeVar("T")
+
+CROWDED_MAX = 50  # hosts whose claims are looked into one by one
 
 
 class OpenStackCloud:
@@ -126,6 +129,12 @@ class OpenStackCloud:
 
         await self._in_thread(switch)
 
+    # --- for people ---------------------------------------------------------------------------------------------
+
+    async def examine(self) -> tuple[Finding, ...]:
+        """What can be seen and done here; nothing is changed."""
+        return await self._in_thread(self._examine)
+
     # --- the shell ----------------------------------------------------------------------------------------------
 
     def _read(self) -> Cloud:
@@ -138,6 +147,37 @@ class OpenStackCloud:
         )  # fmt: skip
         self._looker.resources = cloud.resources
         return cloud
+
+    def _examine(self) -> tuple[Finding, ...]:
+        versions = {service: self.api.version(service) for service in ("compute", "placement")}
+        answers = self._reader.answers(self._reader.ask())
+        self._looker.remember(answers.nodes)
+        cloud = assemble(
+            answers, self._settings, domain=self._domain, taken_at=self._clock.now(), shelved=self._shelved, powers={}
+        )
+        names = [host.name for host in cloud.hosts]
+        crowded = [
+            node for node in answers.nodes
+            if (host := cloud.host_by_name.get(node.host)) and node.uuid in answers.providers
+            and any(amount < answers.providers[node.uuid].capacity.get(one, 0) for one, amount in host.capacity.items())
+        ]  # fmt: skip
+        held = self._workers.map(self._looker.stale_on, crowded[:CROWDED_MAX])
+        powers = self._workers.map(lambda host: state_of(self._driver, host), names)
+        now, hosts = self._clock.now(), frozenset(names)
+        probes = {
+            probe.source: probe_words(probe, hosts, now=now) for probe in self._settings.probes
+        }  # one after the other: a person waits, and sees their warnings in order
+        seen = Seen(
+            cloud=cloud, services=answers.services, nodes=answers.nodes, versions=versions,
+            words=(*service_words(answers.services, now=now), *(word for words in probes.values() for word in words)),
+            powers=dict(zip(names, powers, strict=True)),
+            told={source: frozenset(word.host for word in words) for source, words in probes.items()},
+            held={node.host: found for node, found in zip(crowded, held, strict=False) if found},
+            unfinished=self._looker.unfinished(),
+            cpu_models={node.host: node.cpu_model for node in answers.nodes if node.host in hosts and node.cpu_model},
+            now=now,
+        )  # fmt: skip
+        return findings(seen, self._settings)
 
     def _powers(self, answers: Answers) -> dict[HostName, Power]:
         """Of the hosts that do not report: one that was switched off to save power looks like one that died."""

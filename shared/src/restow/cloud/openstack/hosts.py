@@ -30,21 +30,23 @@ class Node:
     host: HostName
     address: str
     physical: Mapping[str, float]
+    cpu_model: str = ""
 
 
 def nodes_of(hypervisors: Iterable[Mapping[str, Any]]) -> tuple[Node, ...]:
     """Hosts with bare-metal nodes are no hosts for servers that move."""
-    return tuple(
-        Node(
-            uuid=str(one["id"]),
-            host=HostName(one["service"]["host"]),
-            address=one.get("host_ip") or "",
-            physical={"cpu_cores": float(one["vcpus"]), "memory_mib": float(one["memory_mb"])}
-            if one.get("vcpus")
-            else {},
-        )
-        for one in hypervisors
-        if one.get("hypervisor_type") not in BAREMETAL
+    return tuple(_node(one) for one in hypervisors if one.get("hypervisor_type") not in BAREMETAL)
+
+
+def _node(document: Mapping[str, Any]) -> Node:
+    machine = {"cpu_cores": float(document["vcpus"]), "memory_mib": float(document["memory_mb"])}
+    cpu = document.get("cpu_info")
+    return Node(
+        uuid=str(document["id"]),
+        host=HostName(document["service"]["host"]),
+        address=document.get("host_ip") or "",
+        physical=machine if document["vcpus"] else {},
+        cpu_model=str(cpu.get("model") or "") if isinstance(cpu, Mapping) else "",
     )
 
 

@@ -17,7 +17,7 @@ from restow.cloud.openstack.migrations import (
     status_of,
 )
 from restow.cloud.openstack.reading import Reader, stale_claims
-from restow.cloud.openstack.resources import amounts
+from restow.cloud.openstack.resources import amounts, sum_of
 from restow.cloud.openstack.servers import Flavors, server_of
 from restow.cloud.openstack.settings import OpenStackSettings
 from restow.cloud.port import Migration, MigrationStatus
@@ -63,7 +63,7 @@ class Looker:
         provider = self._reader.provider(node.uuid)
         host = host_of(service, node, provider, aggregates, rack_key=self._settings.rack_key)
         resources = self.resources or tuple(sorted(host.capacity))
-        return with_resources(host, resources, self._stale_on(node))
+        return with_resources(host, resources, sum_of(self.stale_on(node)))
 
     def _node_of(self, name: HostName) -> Node | None:
         with self._lock:
@@ -74,7 +74,8 @@ class Looker:
         with self._lock:
             return next((node for node in self._nodes.values() if node.host == name), None)
 
-    def _stale_on(self, node: Node) -> Mapping[Resource, int]:
+    def stale_on(self, node: Node) -> Mapping[str, Mapping[Resource, int]]:
+        """What nobody gave back there, by consumer."""
         allocations = self._api.get("placement", f"/resource_providers/{node.uuid}/allocations")["allocations"]
         if not allocations:
             return {}
@@ -93,6 +94,11 @@ class Looker:
             query = {"host": node.host, "limit": 100}
             moves = self._api.get("compute", "/os-migrations", version="2.59", **query)["migrations"]
             return any(one["uuid"] == consumer and not status_of(one["status"]).ended for one in moves)
+
+    def unfinished(self) -> list[Mapping[str, Any]]:
+        """The newest thousand migrations, those that have not ended."""
+        found = self._api.get("compute", "/os-migrations", version="2.59", limit=1000)["migrations"]
+        return [one for one in found if not status_of(one["status"]).ended]
 
     # --- servers ------------------------------------------------------------------------------------------------
 

@@ -19,7 +19,7 @@ from restow.cloud.openstack.hosts import (
     providers_of,
     with_resources,
 )
-from restow.cloud.openstack.resources import resource_of
+from restow.cloud.openstack.resources import amounts
 from restow.cloud.openstack.rules import Specs, allow_rules, groups_of, specs_of
 from restow.cloud.openstack.servers import NOWHERE, Flavors, server_of
 from restow.cloud.openstack.settings import DomainSettings, OpenStackSettings
@@ -188,13 +188,10 @@ def _by_specs(specs: Mapping[ServerId, Specs], servers: Sequence[Server]) -> dic
 
 def stale_claims(
     allocations: Mapping[str, Mapping[str, Any]], *, own: frozenset[str], in_flight: frozenset[str]
-) -> dict[Resource, int]:
-    """What a provider's consumers hold that are neither servers of its host nor part of a move under way. Pure."""
-    total: dict[Resource, int] = {}
-    for consumer, held in allocations.items():
-        if consumer in own or consumer in in_flight:
-            continue
-        for name, amount in held["resources"].items():
-            resource = resource_of(name)
-            total[resource] = total.get(resource, 0) + int(amount)
-    return total
+) -> dict[str, dict[Resource, int]]:
+    """By consumer, what a provider holds for neither a server of its host nor a move under way. Pure."""
+    return {
+        consumer: amounts(held["resources"])
+        for consumer, held in allocations.items()
+        if consumer not in own and consumer not in in_flight
+    }
