@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from restow.cloud.model import Allow, Host, HostState, Power
+from restow.cloud.model import Host, HostState, Power
 from restow.cloud.openstack.evidence import service_words
 from restow.cloud.openstack.hosts import (
     Aggregates,
@@ -17,7 +17,7 @@ from restow.cloud.openstack.hosts import (
     providers_of,
 )
 from restow.cloud.openstack.reading import Answers, assemble, stale_claims
-from restow.cloud.openstack.rules import allow_rules, groups_of, specs_of
+from restow.cloud.openstack.rules import groups_of, metadata_of
 from restow.cloud.openstack.servers import Flavors, server_of
 from restow.cloud.openstack.settings import OpenStackSettings
 from support.builders import NOON
@@ -91,7 +91,9 @@ def test_what_counts():
     assert common_resources(hosts[:1], []) == ("vcpu", "memory_mib", "disk_gib")  # nobody wants a vgpu
 
 
-def a_picture(*, used=0, servers=None, domain_hosts=("h1", "h2"), shelved=True, providers=None):
+def a_picture(
+    *, used=0, servers=None, domain_hosts=("h1", "h2"), shelved=True, providers=None, images=None, metadata=None
+):
     documents = (
         servers if servers is not None else [a_document("s1"), a_document("s2", **{"OS-EXT-SRV-ATTR:host": "h2"})]
     )
@@ -107,7 +109,8 @@ def a_picture(*, used=0, servers=None, domain_hosts=("h1", "h2"), shelved=True, 
         services=[a_service(host) for host in domain_hosts],
         nodes=tuple(Node(f"u-{host}", host, "", {}) for host in ("h1", "h2")),
         aggregates=NO_AGGREGATES, providers=found,
-        servers=tuple(server_of(one, Flavors(), priority_key="p") for one in documents), specs={}, groups=[],
+        servers=tuple(server_of(one, Flavors(), priority_key="p") for one in documents), images=images or {}, groups=[],
+        metadata=metadata or {},
     )  # fmt: skip
     return assemble(answers, OpenStackSettings(), domain="d", taken_at=NOON, shelved=shelved, powers={"h2": Power.OFF})
 
@@ -151,23 +154,28 @@ def test_groups_of_other_domains_are_none_of_ours():
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("wanted", "hosts"),
-    [
-        ({"ssd": "true"}, ("h1", "h2")), ({"ssd": "true", "fast": "yes"}, ("h2",)), ({"ssd": "<or> no <or> maybe"}, ()),
-        ({"cpu": "<or> a <or> b"}, ("h1",)), ({"cpu": "s== z"}, ("h1",)), ({"none": "1"}, ()),
-    ],
-)  # fmt: skip
-def test_a_flavor_that_names_metadata_of_aggregates_may_stand_where_they_are(wanted, hosts):
-    aggregates = Aggregates.of([
-        {"name": "a", "hosts": ["h1", "h2"], "metadata": {"ssd": "true"}},
-        {"name": "b", "hosts": ["h2"], "metadata": {"fast": "no, yes"}},
-        {"name": "c", "hosts": ["h1"], "metadata": {"cpu": "b"}},
-    ])  # fmt: skip
-    specs = {f"aggregate_instance_extra_specs:{key}": value for key, value in wanted.items()}
-    document = a_document(flavor=a_flavor(extra_specs={**specs, "trait:X": "required"}))
-    assert allow_rules({specs_of(document): ["s1"]}, ["h1", "h2", "h3"], aggregates) == (Allow(("s1",), hosts),)
-    assert allow_rules({(): ["s1"]}, ["h1"], aggregates) == ()
+def test_flavors_and_aggregates_tell_what_they_say_of_each_other():
+    specs = {
+        "aggregate_instance_extra_specs:ssd": "true",
+        "fast": "yes",
+        "trait:X": "required",
+        "hw:cpu_policy": "shared",
+    }
+    server = server_of(a_document(flavor=a_flavor(extra_specs=specs)), Flavors(), priority_key="p")
+    assert server.extra_specs == {"aggregate_instance_extra_specs:ssd": "true", "fast": "yes"}
+    documents = [
+        {"name": "b", "metadata": {"availability_zone": "az1", "ssd": "true"}},
+        {"name": "a", "metadata": {"availability_zone": "az1"}}, {"name": "c", "metadata": {}},
+    ]  # fmt: skip
+    assert metadata_of(documents) == {"b": {"ssd": "true"}}
+
+
+def test_of_an_image_only_what_some_aggregate_names_is_told():
+    servers = [a_document("s1"), a_document("s2")]
+    images = {"s1": {"os_distro": "x", "hw_disk_bus": "scsi"}, "s2": {"hw_disk_bus": "scsi"}}
+    cloud = a_picture(servers=servers, images=images, metadata={"a": {"os_distro": "x"}})
+    assert [dict(server.image) for server in cloud.servers] == [{"os_distro": "x"}, {}]
+    assert cloud.aggregates == {"a": {"os_distro": "x"}}
 
 
 def test_the_age_of_a_word_is_counted_by_novas_clock_not_by_ours():

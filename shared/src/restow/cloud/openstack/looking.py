@@ -57,7 +57,7 @@ class Looker:
 
     def host(self, name: HostName) -> Host:
         service, node = self.service(name), self._node_of(name)
-        aggregates = Aggregates.of(self._api.get("compute", "/os-aggregates")["aggregates"])
+        aggregates = Aggregates.of(self._reader.aggregates())
         if node is None:
             return with_resources(Host(name), self.resources)
         provider = self._reader.provider(node.uuid)

@@ -1,6 +1,7 @@
 """One read of a domain: a fixed number of calls for each page of the collections, put together as a Cloud."""
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -20,7 +21,7 @@ from restow.cloud.openstack.hosts import (
     with_resources,
 )
 from restow.cloud.openstack.resources import amounts
-from restow.cloud.openstack.rules import Specs, allow_rules, groups_of, specs_of
+from restow.cloud.openstack.rules import groups_of, metadata_of
 from restow.cloud.openstack.servers import NOWHERE, Flavors, server_of
 from restow.cloud.openstack.settings import DomainSettings, OpenStackSettings
 from restow.errors import NotFoundError
@@ -40,8 +41,9 @@ class Answers:
     aggregates: Aggregates
     providers: Mapping[str, Provider]
     servers: tuple[Server, ...]
-    specs: Mapping[ServerId, Specs]
+    images: Mapping[ServerId, Mapping[str, str]]  # the properties of their images, of those that have any
     groups: Sequence[Mapping[str, Any]]
+    metadata: Mapping[str, Mapping[str, str]]  # of aggregates
 
 
 class Reader:
@@ -55,18 +57,20 @@ class Reader:
 
     def ask(self) -> tuple[Future[Any], ...]:
         """Begin to read: the collections that can be read side by side, each by one worker."""
-        work = (self.services, self.nodes, self._aggregates, self._servers, self._groups, self._summaries)
+        work = (self.services, self.nodes, self.aggregates, self._servers, self._groups, self._summaries)
         return tuple(self._workers.submit(one) for one in work)
 
     def answers(self, asked: Sequence[Future[Any]]) -> Answers:
         """What came of it; the first error is raised."""
-        services, nodes, aggregates, (found, specs), groups, summaries = (one.result() for one in asked)
+        services, nodes, aggregates, (found, images), groups, summaries = (one.result() for one in asked)
         providers = providers_of(summaries)
         mine = {service["host"] for service in services}
         for node in nodes:
             if node.uuid not in providers and node.host in mine:
                 providers[node.uuid] = self.provider(node.uuid)  # full to the last MiB: no candidate
-        return Answers(services, nodes, aggregates, providers, found, specs, groups)
+        return Answers(
+            services, nodes, Aggregates.of(aggregates), providers, found, images, groups, metadata_of(aggregates)
+        )
 
     # --- the collections ----------------------------------------------------------------------------------------
 
@@ -84,8 +88,9 @@ class Reader:
         limit = self._settings.page
         return nodes_of(self._api.pages("/os-hypervisors/detail", "hypervisors", version=asked, limit=limit))
 
-    def _aggregates(self) -> Aggregates:
-        return Aggregates.of(self._api.get("compute", "/os-aggregates")["aggregates"])
+    def aggregates(self) -> list[Mapping[str, Any]]:
+        found: list[Mapping[str, Any]] = self._api.get("compute", "/os-aggregates")["aggregates"]
+        return found
 
     def _groups(self) -> list[Mapping[str, Any]]:
         """Nova pages groups by an offset that it honours only with all_projects."""
@@ -106,17 +111,17 @@ class Reader:
         )["provider_summaries"]
         return summaries
 
-    def _servers(self) -> tuple[tuple[Server, ...], dict[ServerId, Specs]]:
-        flavors, found, specs = Flavors(), [], {}
+    def _servers(self) -> tuple[tuple[Server, ...], dict[ServerId, Mapping[str, str]]]:
+        flavors, found, images = Flavors(), [], {}
         for document in self._api.pages("/servers/detail", "servers", all_tenants=1, limit=self._settings.page):
             server = server_of(document, flavors, priority_key=self._settings.priority_key)
             found.append(server)
-            if wanted := specs_of(document):
-                specs[server.id] = wanted
+            if properties := (document.get("image") or {}).get("properties"):
+                images[server.id] = properties
             # A server that never got a host can be neither moved nor started: no business of ours.
             if server.host is None and document["status"] not in NOWHERE:
                 found.pop()
-        return tuple(sorted(found, key=lambda server: server.id)), specs
+        return tuple(sorted(found, key=lambda server: server.id)), images
 
     def provider(self, uuid: str) -> Provider:
         """One provider by itself: three calls."""
@@ -148,7 +153,9 @@ def assemble(
         host = host_of(service, node, provider, answers.aggregates, rack_key=settings.rack_key)
         hosts.append(replace(host, power=powers.get(host.name, host.power)))
     names = {host.name for host in hosts}
-    servers = tuple(one for one in answers.servers if (shelved if one.host is None else one.host in names))
+    mine = (one for one in answers.servers if (shelved if one.host is None else one.host in names))
+    named = {key for metadata in answers.metadata.values() for key in metadata}
+    servers = tuple(_with_image(one, answers.images.get(one.id), named) for one in mine)
     resources = common_resources(hosts, {resource for one in servers for resource in one.demand})
     own: dict[HostName, dict[Resource, int]] = {name: {} for name in names}
     for server in servers:
@@ -165,7 +172,7 @@ def assemble(
         ),
         servers=servers,
         groups=groups_of(answers.groups, known),
-        rules=allow_rules(_by_specs(answers.specs, servers), [host.name for host in hosts], answers.aggregates),
+        aggregates=answers.metadata,
     )
 
 
@@ -178,12 +185,10 @@ def _told(
     return with_resources(host, resources, beyond)
 
 
-def _by_specs(specs: Mapping[ServerId, Specs], servers: Sequence[Server]) -> dict[Specs, list[ServerId]]:
-    found: dict[Specs, list[ServerId]] = {}
-    for server in servers:
-        if server.id in specs:
-            found.setdefault(specs[server.id], []).append(server.id)
-    return found
+def _with_image(server: Server, properties: Mapping[str, str] | None, named: AbstractSet[str]) -> Server:
+    """With those properties of its image that some aggregate names: the others matter to no host."""
+    kept = {key: str(value) for key, value in (properties or {}).items() if key in named}
+    return replace(server, image=kept) if kept else server
 
 
 def stale_claims(

@@ -6,6 +6,7 @@ from typing import Any
 
 from restow.cloud.model import Move, Resource, Server, ServerState
 from restow.cloud.openstack.resources import demand_of
+from restow.cloud.openstack.rules import specs_of
 from restow.cloud.port import VERIFY
 from restow.errors import PermanentError, TransientError
 from restow.ids import HostName, ServerId
@@ -34,6 +35,14 @@ class Flavors:
 
     demands: dict[Any, dict[Resource, int]] = field(default_factory=dict)
     sets: dict[frozenset[str], frozenset[str]] = field(default_factory=dict)
+    specs: dict[Any, dict[str, str]] = field(default_factory=dict)
+
+    def extra_specs(self, document: Mapping[str, Any]) -> dict[str, str]:
+        flavor = document["flavor"]
+        key = tuple((flavor.get("extra_specs") or {}).items())
+        if key not in self.specs:
+            self.specs[key] = specs_of(flavor)
+        return self.specs[key]
 
     def demand(self, document: Mapping[str, Any]) -> dict[Resource, int]:
         flavor, image = document["flavor"], document.get("image")
@@ -76,6 +85,7 @@ def server_of(document: Mapping[str, Any], flavors: Flavors, *, priority_key: st
         priority=_priority(metadata.get(priority_key)),
         metadata=metadata,
         locked=bool(document.get("locked")),
+        extra_specs=flavors.extra_specs(document),
         task=document.get(TASK) or (VERIFY if status == "VERIFY_RESIZE" else None),
     )
 
