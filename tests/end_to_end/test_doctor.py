@@ -19,7 +19,12 @@ def doctor(lab, tmp_path):
     """Its findings that are not good, by what they are about; and its exit code."""
     machine = [sys.executable, str(FOLDER / "machine.py")]
     probe = {"source": "storage", "command": [*machine, "alive"]}
-    settings = {"format": "restow.openstack/1", "power": {"driver": "command", "command": machine}, "probes": [probe]}
+    settings = {
+        "format": "restow.openstack/1",
+        "disks": "shared",
+        "power": {"driver": "command", "command": machine},
+        "probes": [probe],
+    }
     file = tmp_path / "openstack.yaml"
     file.write_text(yaml.safe_dump(settings))
     environment = {**os.environ, "OS_CLIENT_CONFIG_FILE": str(lab.clouds_file), "RESTOW_OPENSTACK_FILE": str(file)}

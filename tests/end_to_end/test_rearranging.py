@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from support.openstack_lab import HOSTS, Watcher
+from support.openstack_lab import HOSTS, Watcher, until
 from support.restow_up import restow_up
 
 pytestmark = [pytest.mark.real, pytest.mark.openstack, pytest.mark.timeout(900)]
@@ -68,6 +68,19 @@ def test_a_host_is_emptied_and_stays_disabled(skewed, restow, watched):
     assert skewed.services()[full]["disabled_reason"] == "restow: new kernel"
     assert restow.get("/v1/hosts/" + full)["takes_servers"] is False
     told(restow, plan)
+
+
+def test_a_host_is_handed_over_for_maintenance_taken_back_and_the_plan_undone(skewed, restow, watched):
+    before, host = skewed.places(), skewed.places()["apart-1"]
+    restow.post(f"/v1/hosts/{host}/maintenance", {"reason": "new fans"})
+    until("it is disabled", lambda: skewed.services()[host]["status"] == "disabled")
+    plan = restow.carry_out({"goal": "evacuate", "hosts": [host], "reason": "new fans"})
+    assert plan["state"] == "finished", plan
+    assert host not in skewed.places().values()
+    restow.delete(f"/v1/hosts/{host}/maintenance")
+    until("it is enabled", lambda: restow.get(f"/v1/hosts/{host}")["takes_servers"])
+    restow.post(f"/v1/plans/{plan['id']}/undo")
+    until("everything is where it was", lambda: skewed.places() == before, within_s=120)
 
 
 def test_a_consolidation_frees_hosts_within_its_limit_of_moves(skewed, restow, watched):

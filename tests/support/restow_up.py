@@ -43,6 +43,10 @@ class Restow:
         assert answer.status_code in (200, 202), answer.text
         return answer.json()
 
+    def delete(self, path: str) -> None:
+        answer = self.http.delete(path)
+        assert answer.status_code in (200, 202, 204), answer.text
+
     def end_of(self, plan: str, *, within_s: float = 240.0) -> dict[str, Any]:
         """The stored plan once it has ended; of plans that replace each other, the last."""
         deadline = time.monotonic() + within_s
@@ -78,7 +82,7 @@ class Restow:
 def restow_up(lab: OpenStackLab, folder: Path, *, policy: Mapping[str, Any] = POLICY) -> Iterator[Restow]:
     machine = [sys.executable, str(FOLDER / "machine.py")]
     settings = {
-        "format": "restow.openstack/1", "power": {"driver": "command", "command": machine},
+        "format": "restow.openstack/1", "disks": "shared", "power": {"driver": "command", "command": machine},
         "probes": [{"source": "storage", "command": [*machine, "alive"]}],
     }  # fmt: skip
     (folder / "openstack.yaml").write_text(yaml.safe_dump(settings))

@@ -39,7 +39,7 @@ def troubles(seen, settings=SETTINGS):
 def test_a_healthy_cloud_has_one_good_line_for_each_check():
     found = findings(a_look(), SETTINGS)
     assert {one.grade for one in found} == {Grade.GOOD}
-    assert len({one.about for one in found}) == len(found) == 10
+    assert len({one.about for one in found}) == len(found) == 11
 
 
 LIVES = {"cpu_cores": 1.0}
@@ -65,6 +65,7 @@ PLANTED = [
     ("stuck", a_look(unfinished=[a_migration(7, status="accepted", instance_uuid="s1")], now=NOON + timedelta(hours=3),
                      services=[a_service("h1", updated_at="2026-11-22T15:00:00.000000")]),
      "moves", Grade.NOTE, "migration 7 of server s1 is accepted for 3 h"),
+    ("local disks", a_look(servers=[a_server("s1", on="h1", storage="local")]), "disks", Grade.NOTE, "1 servers"),
     ("error", a_look(servers=[a_server("s1", on="h1", state=ServerState.ERROR)]), "servers", Grade.NOTE,
      "s1 is in error"),
     ("no loads", a_look(hosts=[a_host("h1")]), "metrics", Grade.NOTE, "not known"),

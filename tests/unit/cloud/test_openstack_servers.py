@@ -37,6 +37,18 @@ def test_what_a_flavor_claims(flavor, image, demand):
     assert read(flavor=a_flavor(**flavor), image=image).demand == demand
 
 
+@pytest.mark.parametrize(
+    ("flavor", "image", "disks", "storage"),
+    [
+        ({}, {"id": "i"}, "local", "local"), ({}, {"id": "i"}, "shared", None), ({}, "", "local", None),
+        ({"ephemeral": 1}, "", "local", "local"), ({"disk": 0}, {"id": "i"}, "local", None),
+    ],
+)  # fmt: skip
+def test_a_disk_that_is_no_volume_dies_with_its_host_unless_we_are_told_otherwise(flavor, image, disks, storage):
+    document = a_document(flavor=a_flavor(**flavor), image=image)
+    assert server_of(document, Flavors(), priority_key="p", disks=disks).storage == storage
+
+
 def test_traits_of_flavor_and_image():
     specs = {"trait:A": "required", "trait:B": "forbidden", "trait1:C": "required", "traits": "D", "trait:E": "maybe"}
     image = {"id": "i", "properties": {"trait:F": "required", "os": "x"}}

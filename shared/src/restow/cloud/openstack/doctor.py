@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from restow.cloud.model import Cloud, HostState, Power, ServerState
+from restow.cloud.model import LOCAL_STORAGE, Cloud, HostState, Power, ServerState
 from restow.cloud.openstack.hosts import DISABLED, Node
 from restow.cloud.openstack.migrations import status_of, time_of
 from restow.cloud.openstack.settings import OpenStackSettings
@@ -67,6 +67,7 @@ def findings(seen: Seen, settings: OpenStackSettings) -> tuple[Finding, ...]:
         ("cpu", _cpu_models, "the hosts have one CPU model"),
         ("claims", _claims, "Placement holds nothing that is nobody's"),
         ("moves", _moves, "no move is left half done"),
+        ("disks", _disks, "no server's disk dies with its host"),
         ("servers", _servers, "no server is in error"),
         ("metrics", _metrics, "loads are known"),
     )  # fmt: skip
@@ -220,6 +221,16 @@ def _moves(seen: Seen, settings: OpenStackSettings) -> Iterator[Finding]:
                 "Restow keeps its hands off this server while Nova shows a task",
                 "look at the server's task and host; abort it, or openstack server set --state active",
             )  # fmt: skip
+
+
+def _disks(seen: Seen, settings: OpenStackSettings) -> Iterator[Finding]:
+    local = sum(server.storage == LOCAL_STORAGE for server in seen.cloud.servers)
+    if settings.disks == LOCAL_STORAGE and local:
+        yield Finding(
+            Grade.NOTE, "disks", f"the disks of {local} servers count as part of their hosts",
+            "when a host fails these are not rebuilt: it would be with empty disks",
+            "disks: shared in RESTOW_OPENSTACK_FILE if they are on shared storage; else empty_disks in the policy",
+        )  # fmt: skip
 
 
 def _servers(seen: Seen, settings: OpenStackSettings) -> Iterator[Finding]:

@@ -104,7 +104,7 @@ class Looker:
 
     def server(self, server: ServerId) -> Server:
         document = self._api.get("compute", f"/servers/{server}")["server"]
-        return server_of(document, self._flavors, priority_key=self._settings.priority_key)
+        return server_of(document, self._flavors, priority_key=self._settings.priority_key, disks=self._settings.disks)
 
     def allocations(self, server: ServerId) -> Mapping[HostName, Mapping[Resource, int]]:
         """By host, nested providers counted with their root. The source of a move under way is held by the move."""

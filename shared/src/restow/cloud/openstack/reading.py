@@ -114,7 +114,7 @@ class Reader:
     def _servers(self) -> tuple[tuple[Server, ...], dict[ServerId, Mapping[str, str]]]:
         flavors, found, images = Flavors(), [], {}
         for document in self._api.pages("/servers/detail", "servers", all_tenants=1, limit=self._settings.page):
-            server = server_of(document, flavors, priority_key=self._settings.priority_key)
+            server = server_of(document, flavors, priority_key=self._settings.priority_key, disks=self._settings.disks)
             found.append(server)
             if properties := (document.get("image") or {}).get("properties"):
                 images[server.id] = properties

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from restow.cloud.model import Move, Resource, Server, ServerState
-from restow.cloud.openstack.resources import demand_of
+from restow.cloud.model import LOCAL_STORAGE, Move, Resource, Server, ServerState
+from restow.cloud.openstack.resources import DISK, demand_of
 from restow.cloud.openstack.rules import specs_of
 from restow.cloud.port import VERIFY
 from restow.errors import PermanentError, TransientError
@@ -61,8 +61,13 @@ class Flavors:
         return self.sets.setdefault(names, names)
 
 
-def server_of(document: Mapping[str, Any], flavors: Flavors, *, priority_key: str) -> Server:
-    """Raises TransientError if its cell is down, PermanentError if we may not see where it is."""
+def server_of(
+    document: Mapping[str, Any], flavors: Flavors, *, priority_key: str, disks: str = LOCAL_STORAGE
+) -> Server:
+    """`disks`: "local" where they die with their host.
+
+    Raises TransientError if the server's cell is down, PermanentError if we may not see where it is.
+    """
     status = document["status"]
     if status == "UNKNOWN" or "flavor" not in document:
         raise TransientError(f"the cell of server {document['id']} does not answer: the cloud cannot be told whole")
@@ -70,6 +75,7 @@ def server_of(document: Mapping[str, Any], flavors: Flavors, *, priority_key: st
         raise PermanentError("Nova does not tell the hosts of servers: the user needs the role admin")
     metadata: Mapping[str, str] = document.get("metadata") or {}
     requires, forbids = traits_of(document)
+    demand = flavors.demand(document)
     host = document[HOST]
     return Server(
         id=ServerId(document["id"]),
@@ -77,7 +83,7 @@ def server_of(document: Mapping[str, Any], flavors: Flavors, *, priority_key: st
         host=HostName(host) if host and status not in NOWHERE else None,
         project=document.get("tenant_id") or "",
         state=state_of(document),
-        demand=flavors.demand(document),
+        demand=demand,
         zone=zone_of(document),
         requires=flavors.set(requires),
         forbids=flavors.set(forbids),
@@ -85,6 +91,7 @@ def server_of(document: Mapping[str, Any], flavors: Flavors, *, priority_key: st
         priority=_priority(metadata.get(priority_key)),
         metadata=metadata,
         locked=bool(document.get("locked")),
+        storage=LOCAL_STORAGE if disks == LOCAL_STORAGE and demand.get(DISK) else None,
         extra_specs=flavors.extra_specs(document),
         task=document.get(TASK) or (VERIFY if status == "VERIFY_RESIZE" else None),
     )

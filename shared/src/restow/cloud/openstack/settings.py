@@ -70,6 +70,9 @@ class OpenStackSettings(Message):
     domains: dict[str, DomainSettings] = Field(default_factory=dict)
     power: PowerSettings = PowerSettings()
     probes: tuple[ProbeSettings, ...] = ()
+    disks: Literal["local", "shared"] = Field(
+        default="local", description="where the disks of servers are that are not volumes; Nova does not tell"
+    )
     threads: int = Field(default=8, ge=1, le=64, description="calls at once, in all domains together")
     connect_timeout_s: float = Field(default=5.0, gt=0, le=60)
     answer_timeout_s: float = Field(default=60.0, gt=0, le=600)
