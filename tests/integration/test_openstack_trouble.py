@@ -6,6 +6,7 @@ from restow.clock import SystemClock
 from restow.cloud.openstack.clouds import OpenStackClouds
 from restow.cloud.openstack.settings import DomainSettings, OpenStackSettings
 from restow.errors import BadInputError, LostAnswerError, NotFoundError, PermanentError, TransientError
+from support.openstack_documents import a_migration
 from support.openstack_stand_in import StandIn, Trouble, host_name, standing_in, uuid, write_clouds
 
 REQUEST = "00000000-0000-4000-8000-000000000001"
@@ -47,6 +48,34 @@ async def test_a_move_is_asked_for_once_by_its_name_and_without_force(port, clou
         {"evacuate": {"host": H1}}, {"os-migrateLive": {"host": H1, "block_migration": "auto"}},
         {"migrate": {"host": H1}},
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("server", "migration", "why"),
+    [
+        ({"OS-EXT-STS:task_state": "rebuilding"}, {}, "rebuilding"),
+        ({"OS-EXT-STS:task_state": "migrating"}, {}, "migrating"),
+        ({"status": "VERIFY_RESIZE"}, {}, "verify_resize"),
+        ({}, {"migration_type": "evacuation", "status": "accepted"}, "accepted"),
+        ({}, {"migration_type": "evacuation", "status": "pre-migrating"}, "pre-migrating"),
+        ({"locked": True}, {}, "locked"),
+    ],
+)  # fmt: skip
+async def test_before_it_evacuates_it_looks_for_what_is_under_way(port, cloud, server, migration, why):
+    cloud.changed[S0] = server
+    cloud.migrations = [a_migration(3), a_migration(4, **migration)]
+    with pytest.raises(PermanentError, match=why):
+        await evacuate(port)
+    assert cloud.taken == []
+
+
+async def test_what_has_ended_is_no_reason_not_to_evacuate(port, cloud):
+    cloud.migrations = [a_migration(3, migration_type="evacuation", status="done"), a_migration(4, status="error")]
+    await evacuate(port)
+    assert len(moves(cloud)) == 1
+    cloud.migrations.append(a_migration(5, migration_type="evacuation", status="accepted", dest_compute=H1))
+    told = await port.migrations(S0)
+    assert [(one.id, one.request_id) for one in told] == [("3", ""), ("4", ""), ("5", REQUEST)]
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,8 @@ class StandIn:
     calls: list[str] = field(default_factory=list)
     tokens: int = 0
     expired: set[str] = field(default_factory=set)
+    changed: dict[str, dict[str, Any]] = field(default_factory=dict)  # what is odd about a server, by its id
+    migrations: list[dict[str, Any]] = field(default_factory=list)  # of every server
     address: str = ""
 
     def server(self, number: int) -> dict[str, Any]:
@@ -65,6 +67,7 @@ class StandIn:
             "OS-EXT-STS:vm_state": "active", "OS-EXT-STS:power_state": 1, "pinned_availability_zone": None,
             "scheduler_hints": {}, "security_groups": [{"name": "default"}], "host_status": "UP",
             "os-extended-volumes:volumes_attached": [], "OS-SRV-USG:launched_at": NOW,
+            **self.changed.get(uuid(number), {}),
         }  # fmt: skip
 
     def answer(self, method: str, path: str, query: Mapping[str, str], body: Any) -> tuple[int, Any]:
@@ -87,8 +90,10 @@ class StandIn:
             case "GET", ["compute", "v2.1", "servers", id]:
                 number = int(id.replace("-", ""), 16)
                 return (200, {"server": self.server(number)}) if number < self.servers else (404, problem("no server"))
-            case "GET", ["compute", "v2.1", "servers", _, "migrations"] | ["compute", "v2.1", "os-migrations"]:
+            case "GET", ["compute", "v2.1", "servers", _, "migrations"]:
                 return 200, {"migrations": []}
+            case "GET", ["compute", "v2.1", "os-migrations"]:
+                return 200, {"migrations": self.migrations}
             case "GET", ["compute", "v2.1", "os-services"]:
                 found = [self._service(number) for number in range(self.hosts)]
                 return 200, {"services": [one for one in found if query.get("host") in (None, one["host"])]}

@@ -72,13 +72,7 @@ class Doer:
         if found.locked:
             raise PermanentError(f"server {server} is locked")
         number, newest = self._look.newest(server)
-        under_way = found.task or (newest["status"] if newest and not status_of(newest["status"]).ended else None)
-        if (
-            under_way is not None
-            and KINDS.get((newest or {}).get("migration_type", "")) != "evacuate"
-            and found.task is None
-        ):
-            under_way = None  # an old record that never ended, while Nova shows no task: Nova decides
+        under_way = found.task or _evacuation_under_way(newest)
         if under_way is not None:
             raise PermanentError(f"server {server} has a task under way: {under_way}")
         self._requests.note(server, Asked(request_id, kind, to, number))
@@ -144,3 +138,10 @@ class Doer:
     ) -> None:
         told = self._api.act("POST", f"/servers/{server}/action", body, version=version, request_id=request_id)
         log.info("asked of Nova", server=server, action=next(iter(body)), request_id=request_id, nova_request=told)
+
+
+def _evacuation_under_way(newest: Mapping[str, Any] | None) -> str | None:
+    """Its status, if the newest migration is an evacuation that has not ended: at first the server shows no task."""
+    if newest is None or KINDS.get(newest["migration_type"]) != "evacuate" or status_of(newest["status"]).ended:
+        return None
+    return str(newest["status"])
