@@ -192,7 +192,7 @@ async def test_a_dead_host_gives_its_servers_away_and_keeps_their_claims(bed):
     await bed.port.evacuate(stopped, to=third, request_id=bed.request())
     after, still = await bed.at_rest(s1), await bed.at_rest(stopped)
     assert (after.host, after.state) == (third, ServerState.ACTIVE)
-    assert (still.host, still.state) == (third, ServerState.STOPPED)
+    assert (still.host, still.state) == (third, ServerState.STOPPED), await bed.port.migrations(stopped)
     newest = await bed.newest(s1)
     assert (newest.request_id, newest.kind, newest.status) == (request, "evacuate", MigrationStatus.COMPLETED)
     assert set(await bed.port.allocations(s1)) == {first, third}
