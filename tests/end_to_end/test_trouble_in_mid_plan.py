@@ -71,7 +71,7 @@ def test_a_migration_that_always_fails_ends_with_the_reason_and_the_server_where
 
 
 def test_servers_that_are_moved_by_hand_or_deleted_meanwhile_are_left_as_they_are(lab, restow):
-    ids = lab.boot({f"s{n}": FROM for n in range(4)}, metadata=SLOW)
+    ids = lab.boot({f"s{n}": FROM for n in range(5)}, metadata=SLOW)
     plan = restow.ask({"goal": "evacuate", "hosts": [FROM], "mode": "propose"})
     until("it is proposed", lambda: restow.get(f"/v1/plans/{plan}")["state"] == "proposed")
     by_hand, target = ids["s0"], HOSTS[-1]
@@ -79,11 +79,13 @@ def test_servers_that_are_moved_by_hand_or_deleted_meanwhile_are_left_as_they_ar
     until("it is moved", lambda: outcomes(lab, by_hand) == ["completed"])
     restow.post(f"/v1/plans/{plan}/approve")
     moving = {one["instance_uuid"] for one in until("a server moves", lambda: under_way(lab))}
-    deleted = next(one for one in ids.values() if one not in {*moving, by_hand})
+    deleted, taken = [one for one in ids.values() if one not in {*moving, by_hand}][-2:]
     lab.cloud.compute.delete(f"/servers/{deleted}")
+    assert lab.act(taken, {"os-migrateLive": {"host": HOSTS[-2], "block_migration": "auto"}}) == 202
     end = restow.end_of(plan)
     assert end["state"] == "finished", end
     assert FROM not in lab.places().values()
     assert lab.server(by_hand)["OS-EXT-SRV-ATTR:host"] == target
+    assert lab.server(taken)["OS-EXT-SRV-ATTR:host"] == HOSTS[-2]
     assert {tuple(outcomes(lab, one)) for one in ids.values() if one != deleted} == {("completed",)}
     assert all(one["status"] == "ACTIVE" for one in lab.servers())

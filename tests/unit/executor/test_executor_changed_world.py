@@ -173,6 +173,47 @@ def test_a_credential_that_is_withdrawn_in_mid_move_stops_nothing_and_repeats_no
     run_virtual(story())
 
 
+def test_before_it_is_planned_again_what_others_do_to_its_servers_may_end(tmp_path):
+    async def story():
+        async with a_bench(tmp_path, a_small_cloud()) as bench:
+            one = bench.start()
+            bench.cloud.trouble.slow_answers(5.0, ["live_migrate"])
+            await bench.approve("p1", [move("m1", "s1", "h1", "h3"), move("m2", "s2", "h1", "h2", after=["m1"])])
+            await bench.clock.sleep(2)
+            bench.cloud.remove_server(ServerId("s1"))
+            bench.cloud.trouble.slow_answers(0.0, ["live_migrate"])
+            bench.cloud.trouble.never_converges(ServerId("s2"))
+            await bench.cloud.live_migrate(ServerId("s2"), to=HostName("h3"), request_id="by hand")
+            await bench.clock.sleep(60)
+            assert await bench.events("restow.plan.stale") == []
+            await bench.cloud.force_complete(ServerId("s2"))
+            end = await bench.end_of("p1")
+            assert end.type == "restow.plan.stale"
+            assert (end.time - (await bench.cloud.migrations(ServerId("s2")))[-1].started_at).total_seconds() < 70
+            await one.stop()
+
+    run_virtual(story())
+
+
+def test_others_are_waited_for_for_a_bounded_time(tmp_path):
+    async def story():
+        async with a_bench(tmp_path, a_small_cloud()) as bench:
+            one = bench.start()
+            bench.cloud.trouble.slow_answers(5.0, ["live_migrate"])
+            await bench.approve("p1", [move("m1", "s1", "h1", "h3"), move("m2", "s2", "h1", "h2", after=["m1"])])
+            await bench.clock.sleep(2)
+            bench.cloud.remove_server(ServerId("s1"))
+            bench.cloud.trouble.slow_answers(0.0, ["live_migrate"])
+            bench.cloud.trouble.never_converges(ServerId("s2"))
+            await bench.cloud.live_migrate(ServerId("s2"), to=HostName("h3"), request_id="by hand")
+            began = bench.clock.now()
+            end = await bench.end_of("p1")
+            assert 120 <= (end.time - began).total_seconds() < 140
+            await one.stop()
+
+    run_virtual(story())
+
+
 def test_planning_again_has_an_end(tmp_path):
     async def story():
         async with a_bench(tmp_path, a_small_cloud()) as bench:

@@ -35,6 +35,15 @@ def again(run: RunRecord, steps: Sequence[StepRecord], *, replans_max: int) -> P
     )  # fmt: skip
 
 
+def others_at_work(steps: Sequence[StepRecord], cloud: Cloud) -> bool:
+    """Whether somebody is doing something to a server that this run has not brought to its place.
+
+    It cannot be moved meanwhile: a plan made now calls the goal impossible.
+    """
+    ours = {record.step.server for record in steps if not record.state.done}
+    return any(server.task is not None for server in cloud.servers if server.id in ours)
+
+
 @dataclass(frozen=True, slots=True)
 class WayBack:
     """`hosts`: what is done to hosts first, so that the servers can return; `request` None: nothing was moved."""

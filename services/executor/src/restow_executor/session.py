@@ -19,7 +19,7 @@ from restow.messages.plan import Action
 from restow.messages.request import Limits
 from restow.policy import Policy
 from restow_executor.carry import Carrier
-from restow_executor.follow_up import again, undo_id, why_stale
+from restow_executor.follow_up import again, others_at_work, undo_id, why_stale
 from restow_executor.handler import begin_undo
 from restow_executor.journal import Journal
 from restow_executor.progress import (
@@ -40,6 +40,7 @@ from restow_executor.room import Claims
 
 TICK_MAX_S = 2.0  # a bound on the wait; steps that end and commands that come wake at once
 HOLD_S = 10.0  # what the line waits for its first plan to be made again
+OTHERS_WAIT_S = 120.0  # for what others do to servers of a plan that is to be made again
 FRESH_SHARE = 0.8  # of the lease's time: after it no call is made until it is renewed
 
 log = structlog.get_logger(__name__)
@@ -95,6 +96,7 @@ class Session:
     claims: dict[str, Claims] = field(default_factory=dict)
     reads: SharedReads = field(init=False)
     policy: Policy = field(init=False)
+    settling: dict[str, datetime] = field(default_factory=dict)  # since when a run waits for others before its end
     failure: BaseException | None = None
 
     def __post_init__(self) -> None:
@@ -291,8 +293,20 @@ class Session:
     async def _finish(self, run: RunRecord, end: Finish, *, moves: bool) -> None:
         await self._stop_looking(run.id)
         still = self._next(run, moves=moves)
-        if isinstance(still, Finish):
+        if isinstance(still, Finish) and not await self._others_at_work(run, end):
             await self._end(run, end.signal, end.why or run.why)
+
+    async def _others_at_work(self, run: RunRecord, end: Finish) -> bool:
+        """Whether to wait a little before planning anew: see `others_at_work`."""
+        if run.kind != "plan" or run.state is not RunState.RUNNING or end.signal is not RunSignal.EXPIRE:
+            return False
+        since = self.settling.setdefault(run.id, self.clock.now())
+        if self.clock.now() - since >= timedelta(seconds=OTHERS_WAIT_S):
+            return False
+        try:
+            return others_at_work(tuple(self.steps[run.id].values()), await self.reads.read())
+        except (TransientError, PermanentError):
+            return True
 
     async def _end(self, run: RunRecord, signal: RunSignal, why: str) -> None:
         """Write the run's end with what it leads to, in one transaction."""
@@ -326,6 +340,7 @@ class Session:
         if done:
             self.steps.pop(run.id)
             self.claims.pop(run.id)
+            self.settling.pop(run.id, None)
             log.info("run ended", outcome=ended.state.value, plan_id=run.id, why=why)
         self.wake.set()
 
