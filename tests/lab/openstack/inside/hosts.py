@@ -2,6 +2,7 @@
 
 import sys
 import time
+from contextlib import suppress
 
 import openstack
 
@@ -9,20 +10,25 @@ WAIT_S = 180
 
 
 def wait(cloud: openstack.connection.Connection, wanted: set[str]) -> None:
-    """What a test left forced down or disabled is put right first."""
-    for service in cloud.compute.services(binary="nova-compute"):
-        if service.host in wanted and service.is_forced_down:
-            cloud.compute.update_service_forced_down(service, host=service.host, binary="nova-compute", forced=False)
-        if service.host in wanted and service.status == "disabled":
-            cloud.compute.enable_service(service)
+    """What a test left forced down or disabled is put right; a host that is down would not tell placement of it."""
     until = time.monotonic() + WAIT_S
     while True:
-        there = {one.host for one in cloud.compute.services(binary="nova-compute") if one.state == "up"}
+        services = [one for one in cloud.compute.services(binary="nova-compute") if one.host in wanted]
+        for service in services:
+            if service.is_forced_down:
+                with suppress(openstack.exceptions.SDKException):  # refused until its evacuations are cleared away
+                    cloud.compute.update_service_forced_down(
+                        service, host=service.host, binary="nova-compute", forced=False
+                    )
+        there = {one.host for one in services if one.state == "up"}
         if wanted <= there:
-            return
+            break
         if time.monotonic() > until:
             sys.exit(f"not up: {', '.join(sorted(wanted - there))}")
         time.sleep(0.5)
+    for service in services:
+        if service.status == "disabled":
+            cloud.compute.enable_service(service)
 
 
 def zones(cloud: openstack.connection.Connection, count: int, hosts: list[str]) -> None:
