@@ -32,4 +32,4 @@ def draw(points: Sequence[Point], file: Path) -> None:
         axes.grid(visible=True, alpha=0.3)
     figure.axes[0].legend(frameon=False)
     file.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(file, metadata={"Date": None})
+    figure.savefig(file, metadata={"Date": None, "Creator": None})
