@@ -26,13 +26,15 @@ $(STAMP): constraints/build.txt constraints/runtime.txt constraints/dev.txt $(PR
 	@test -n "$(PYTHON)" || { echo "missing: Python 3.11 or newer (Debian, Ubuntu: apt-get install python3 python3-venv), or name one: make PYTHON=/path/to/python3.11 install" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "too old: $(PYTHON) is not Python 3.11 or newer; name another: make PYTHON=/path/to/python3.11 install" >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "missing: the venv module of $(PYTHON) (Debian, Ubuntu: apt-get install python3-venv)" >&2; exit 1; }
-	@test -x $(BIN)/python || { echo "[1/4] a virtual environment in $(VENV), by $$($(PYTHON) --version)"; $(PYTHON) -m venv $(VENV); }
-	@echo "[2/4] what builds the distributions"
+	@test -x $(BIN)/python || { echo "[1/5] a virtual environment in $(VENV), by $$($(PYTHON) --version)"; $(PYTHON) -m venv $(VENV); }
+	@echo "[2/5] what builds the distributions"
 	@$(PIP) install -q --require-hashes -r constraints/build.txt
-	@echo "[3/4] libraries and tools: about 200 MB to fetch the first time, a minute or two"
+	@echo "[3/5] libraries and tools: about 200 MB to fetch the first time, a minute or two"
 	@$(PIP) install -q --require-hashes -r constraints/runtime.txt -r constraints/dev.txt
-	@echo "[4/4] the five distributions, editable"
+	@echo "[4/5] the five distributions, editable"
 	@$(PIP) install -q --no-deps --no-build-isolation $(PROJECTS:%=-e ./%)
+	@echo "[5/5] the planner's search, compiled: ten seconds"
+	@$(BIN)/python -c "from restow_planner.solvers.descent import warm_up; warm_up()"
 	@touch $@
 	@echo "installed: $(BIN)/restow"
 
