@@ -64,6 +64,20 @@ def test_a_clock_that_never_cut_has_nothing_to_say() -> None:
     assert clock.kept() == {}
 
 
+def test_work_that_meets_the_end_of_its_countdown_is_torn_and_never_when_it_is_done_again(now: list[float]) -> None:
+    end = Deadline.after(5.0)
+    left = end.countdown()
+    now[0] = 4.0
+    assert left() == 1.0
+    assert end.clock.kept() == {}
+    now[0] = 5.0
+    assert left() <= 0.0
+    assert end.clock.kept() == {"torn": True}
+    again = Deadline.after(5.0, Clock.again({"torn": True}))
+    now[0] = 100.0
+    assert again.countdown()() > 1_000.0
+
+
 GOALS = (
     {"goal": "consolidate"},
     {"goal": "rebalance", "threshold": 0.02},

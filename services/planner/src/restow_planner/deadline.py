@@ -121,6 +121,18 @@ class Deadline:
         """Seconds after which a library that works by a limit of its own is to be stopped all the same."""
         return LIBRARY_S if self.clock.heard is not None else min(most, max(LEAST_S, self._left()))
 
+    def countdown(self) -> Callable[[], float]:
+        """The seconds left by `wall_s`, for work that asks again and again and is torn where it meets the end."""
+        ends = time.monotonic() + self.wall_s()
+
+        def left() -> float:
+            seconds = ends - time.monotonic()
+            if seconds <= 0.0:
+                self.tear()
+            return seconds
+
+        return left
+
     def tear(self) -> None:
         """Note that a library was stopped by `wall_s`."""
         self.clock.torn = True

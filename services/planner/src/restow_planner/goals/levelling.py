@@ -4,7 +4,6 @@ The search knows no licences, isolation or NUMA cells: with these it is not aske
 rule before it is taken.
 """
 
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
@@ -59,13 +58,10 @@ def searched(work: Work, by: Measure, level: Level) -> list[tuple[int, int]] | N
         fixed=dict.fromkeys(stay, ("", "")),
         closed=dict.fromkeys(np.flatnonzero(~board.open).tolist(), ("", "")),
     )
-    ends = time.monotonic() + work.deadline.wall_s()
     found = improved(
         there, all_primitives(problem.cloud), tuple(_prices(work, by, level)), seed=work.seed, steps=STEPS,
-        left=lambda: ends - time.monotonic(), moves_max=work.moves_max,
+        left=work.deadline.countdown(), moves_max=work.moves_max,
     )  # fmt: skip
-    if time.monotonic() >= ends:
-        work.deadline.tear()
     moves = [(int(one), int(found.at[one])) for one in np.flatnonzero(found.at != problem.start)]
     return moves if _lawful(work, found.at) else None
 
