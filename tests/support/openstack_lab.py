@@ -141,7 +141,7 @@ class OpenStackLab:
 
         def report() -> bool:
             """Those declared down too: Nova takes that back only once the host has cleared its evacuations away."""
-            return all(one["updated_at"] > started for one in self.services().values())
+            return all((one["updated_at"] or "") > started for one in self.services().values())  # at first: None
 
         until("hosts report", report, within_s=120)
         for service in self.services().values():
