@@ -49,9 +49,10 @@ class Bed:
         """Once nothing is under way at it any more."""
 
         async def look() -> Server | None:
+            # Moves first: at the end of an evacuation Nova shows no task, and the old host, until the move has ended.
+            ended = all(one.status.ended for one in await self.port.migrations(server))
             found = await self.port.server(server)
-            quiet = found.task is None and all(one.status.ended for one in await self.port.migrations(server))
-            return found if quiet else None
+            return found if ended and found.task is None else None
 
         found: Server = await self.until(f"{server} is at rest", look)
         return found

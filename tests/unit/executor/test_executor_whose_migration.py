@@ -1,14 +1,17 @@
-"""Which of a server's migrations a step takes for its own, where the cloud keeps no ids of its callers."""
+"""What a step makes of a server's migrations: whose they are, and whether one is under way."""
 
+import asyncio
 from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 
+from restow.cloud.model import ServerState
 from restow.cloud.port import Migration, MigrationStatus
 from restow.ids import HostName, ServerId
-from restow_executor.actions.moves import ours
-from support.builders import NOON
+from restow_executor.actions.base import Later
+from restow_executor.actions.moves import look_at_move, ours
+from support.builders import NOON, a_server
 from support.executing import move
 
 
@@ -47,3 +50,24 @@ def test_what_others_asked_for_is_not_ours(later):
 def test_what_was_there_before_we_looked_or_asked_is_not_ours():
     assert ours(a_site(), [a_migration("6"), a_migration("7")]) is None
     assert ours(a_site(asked=()), [a_migration("7"), a_migration("8")]) is None
+
+
+class AtTheEndOfAnEvacuation:
+    """As Nova answers: no task any more, the old host still; a moment later the new host, and the move has ended."""
+
+    reads = 0
+
+    async def server(self, server):
+        self.reads += 1
+        return a_server(server, on="h1" if self.reads == 1 else "h2", state=ServerState.STOPPED)
+
+    async def migrations(self, server):
+        self.reads += 1
+        status = MigrationStatus.RUNNING if self.reads == 1 else MigrationStatus.COMPLETED
+        return (a_migration("8", server=server, kind="evacuate", status=status),)
+
+
+def test_a_move_that_ends_while_we_look_is_still_under_way():
+    site = SimpleNamespace(step=move("m1", "s1", "h1", "h2"), port=AtTheEndOfAnEvacuation())
+    seen = asyncio.run(look_at_move(site, states=frozenset(ServerState), source_lives=False))
+    assert isinstance(seen, Later)

@@ -28,10 +28,11 @@ async def look_at_move(site: Site, *, states: frozenset[ServerState], source_liv
     """The part of a move's look that does not depend on its kind."""
     server_id, source, target = ends_of(site)
     try:
+        # Moves before the server: one that ends in between is still counted as under way, never its end overlooked.
+        known = await site.port.migrations(server_id)
         server = await site.port.server(server_id)
     except NotFoundError:
         return Changed(f"server {server_id} is gone")
-    known = await site.port.migrations(server_id)
     under_way = [one for one in known if not one.status.ended]
     if server.task is not None or under_way:
         return Later(f"{server_id} has a task under way: {server.task or under_way[-1].status.value}")

@@ -68,10 +68,10 @@ class Doer:
     ) -> None:  # fmt: skip
         """Nova does not hold an admin to a lock, and does not guard an evacuation against a second one."""
         self._look.service(to)
+        number, newest = self._look.newest(server)
         found = self._look.server(server)
         if found.locked:
             raise PermanentError(f"server {server} is locked")
-        number, newest = self._look.newest(server)
         under_way = found.task or _evacuation_under_way(newest)
         if under_way is not None:
             raise PermanentError(f"server {server} has a task under way: {under_way}")
