@@ -298,7 +298,17 @@ def _decide_evacuation(world: World, attempt: Attempt) -> None:
     world.ledger.claim(server.id, attempt.target, server.base.demand, now=world.now)
     world.touch(server, attempt.target)
     spread = 1 + 0.5 * world.chance("evacuate", attempt.id)
-    world.after(world.options.evacuate_s * spread, partial(_evacuated, world, attempt))
+    world.after(world.options.evacuate_s * spread, partial(_rebuilt, world, attempt))
+
+
+def _rebuilt(world: World, attempt: Attempt) -> None:
+    """The guest boots. As Nova does: no task any more, but the old host until the move is on record."""
+    if not attempt.under_way:
+        return
+    server = world.servers[attempt.server]
+    server.task = None
+    world.touch(server)
+    world.after(world.options.record_s, partial(_evacuated, world, attempt))
 
 
 def _evacuated(world: World, attempt: Attempt) -> None:

@@ -22,6 +22,7 @@ class SimulationOptions:
     cold_s: float = 20.0  # stop, resize, confirm; the disk is copied on top
     cold_copies_disk: bool = False
     evacuate_s: float = 10.0  # the guest's boot elsewhere, up to half as much again by chance
+    record_s: float = 0.5  # from a rebuilt guest to the record of its new host
     start_s: float = 5.0
     stop_s: float = 5.0
     shelve_s: float = 5.0
