@@ -32,10 +32,21 @@ async def bed(request):
         if getattr(lab, "contract", None) != made:
             made = dict(lab_servers(lab))
         bed = await lab_bed(lab, clouds.port(DOMAIN), made)
+        await bed.port.read()
         yield bed
+        await _what_changed_is_what_there_is(bed.port)
         lab.contract = made if request.node.originalname in LEAVE_AS_FOUND else None
     finally:
         await clouds.close()
+
+
+async def _what_changed_is_what_there_is(port):
+    """A read of what has changed since the first, and a whole read by somebody who knows nothing."""
+    fresh = connect("openstack:lab", clock=SystemClock())
+    try:
+        assert (await port.read()).servers == (await fresh.port(DOMAIN).read()).servers
+    finally:
+        await fresh.close()
 
 
 async def test_the_domain_and_its_parts_are_read_alike(bed):

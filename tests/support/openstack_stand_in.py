@@ -26,6 +26,8 @@ FLAVORS = tuple(
     for size in range(3)
 )  # fmt: skip
 NOW = "2026-11-22T12:00:00.000000"
+LAST_WEEK, JUST_NOW = "2026-11-15T12:00:00Z", "2026-11-22T12:00:00Z"
+EVERY = 1000  # of so many servers one has changed just now
 
 
 @dataclass
@@ -61,7 +63,8 @@ class StandIn:
             "id": uuid(number), "name": f"server-{number}", "status": "ACTIVE", "tenant_id": f"project-{number % 50}",
             "user_id": "u" * 32, "metadata": {}, "hostId": "h" * 56, "flavor": FLAVORS[number % 3], "links": links,
             "image": {"id": uuid(1), "links": links, "properties": {}}, "addresses": {}, "locked": False, "tags": [],
-            "created": NOW, "updated": NOW, "progress": 0, "config_drive": "", "key_name": None, "description": None,
+            "created": NOW, "updated": LAST_WEEK if number % EVERY else JUST_NOW, "progress": 0, "config_drive": "",
+            "key_name": None, "description": None,
             "OS-EXT-AZ:availability_zone": f"az{host % 3}", "OS-EXT-SRV-ATTR:host": host_name(host),
             "OS-EXT-SRV-ATTR:hypervisor_hostname": host_name(host), "OS-EXT-STS:task_state": None,
             "OS-EXT-STS:vm_state": "active", "OS-EXT-STS:power_state": 1, "pinned_availability_zone": None,
@@ -86,7 +89,8 @@ class StandIn:
                            "links": [{"rel": "self", "href": ""}]}  # fmt: skip
                 return 200, {"versions": [version]}
             case "GET", ["compute", "v2.1", "servers", "detail"]:
-                return 200, self._page("servers", self.servers, query, self.server, "/compute/v2.1/servers/detail")
+                every = EVERY if query.get("changes-since", "") > LAST_WEEK else 1
+                return 200, self._page("servers", self.servers, query, self.server, "/servers/detail", every=every)
             case "GET", ["compute", "v2.1", "servers", id]:
                 number = int(id.replace("-", ""), 16)
                 return (200, {"server": self.server(number)}) if number < self.servers else (404, problem("no server"))
@@ -98,9 +102,7 @@ class StandIn:
                 found = [self._service(number) for number in range(self.hosts)]
                 return 200, {"services": [one for one in found if query.get("host") in (None, one["host"])]}
             case "GET", ["compute", "v2.1", "os-hypervisors", "detail"]:
-                return 200, self._page(
-                    "hypervisors", self.hosts, query, self._hypervisor, "/compute/v2.1/os-hypervisors"
-                )
+                return 200, self._page("hypervisors", self.hosts, query, self._hypervisor, "/os-hypervisors")
             case "GET", ["compute", "v2.1", "os-aggregates"]:
                 hosts = [host_name(number) for number in range(self.hosts)]
                 return 200, {"aggregates": [{"name": f"az{n}", "hosts": hosts[n::3], "metadata": {}} for n in range(3)]}
@@ -141,11 +143,15 @@ class StandIn:
             "roles": [{"id": "r", "name": "admin"}], "audit_ids": ["a"],
         }  # fmt: skip
 
-    def _page(self, key: str, count: int, query: Mapping[str, str], make: Any, path: str) -> dict[str, Any]:
-        first = int(query["marker"].replace("-", ""), 16) + 1 if "marker" in query else 0
-        last = min(count, first + min(1000, int(query.get("limit", "1000"))))
-        links = [{"rel": "next", "href": f"{self.address}{path}?marker={uuid(last - 1)}"}] if last < count else []
-        return {key: [make(number) for number in range(first, last)], **({f"{key}_links": links} if links else {})}
+    def _page(
+        self, key: str, count: int, query: Mapping[str, str], make: Any, path: str, *, every: int = 1
+    ) -> dict[str, Any]:
+        first = int(query["marker"].replace("-", ""), 16) + every if "marker" in query else 0
+        numbers = range(first, count, every)[: min(1000, int(query.get("limit", "1000")))]
+        more = bool(numbers) and numbers[-1] + every < count
+        href = f"{self.address}/compute/v2.1{path}?marker={uuid(numbers[-1])}" if more else ""
+        links = [{"rel": "next", "href": href}] if more else []
+        return {key: [make(number) for number in numbers], **({f"{key}_links": links} if links else {})}
 
     def _service(self, number: int) -> dict[str, Any]:
         return {

@@ -17,6 +17,7 @@ from restow.cloud.openstack.looking import Looker
 from restow.cloud.openstack.migrations import Requests
 from restow.cloud.openstack.power import PowerDriver
 from restow.cloud.openstack.reading import Answers, Reader, assemble
+from restow.cloud.openstack.roster import Roster
 from restow.cloud.openstack.settings import DomainSettings, OpenStackSettings
 from restow.cloud.port import Heartbeat, Migration
 from restow.ids import DomainName, HostName, ServerId
@@ -32,6 +33,7 @@ class OpenStackCloud:
     def __init__(
         self, domain: DomainName, api: Api, driver: PowerDriver, *, settings: OpenStackSettings,
         chosen: DomainSettings, shelved: bool, clock: Clock, pool: ThreadPoolExecutor, workers: ThreadPoolExecutor,
+        roster: Roster,
     ) -> None:  # fmt: skip
         self._domain = domain
         self._driver = driver
@@ -41,7 +43,7 @@ class OpenStackCloud:
         self._pool = pool
         self._workers = workers
         requests = Requests()
-        self._reader = Reader(api, settings, chosen, workers)
+        self._reader = Reader(api, settings, chosen, workers, roster)
         self._looker = Looker(api, settings, self._reader, requests)
         self._doer = Doer(api, self._looker, requests)
         self.api = api

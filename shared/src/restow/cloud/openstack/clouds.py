@@ -14,6 +14,7 @@ from restow.clock import Clock
 from restow.cloud.openstack.api import Api
 from restow.cloud.openstack.cloud import OpenStackCloud
 from restow.cloud.openstack.power import driver_of
+from restow.cloud.openstack.roster import Roster
 from restow.cloud.openstack.settings import DomainSettings, OpenStackSettings
 from restow.errors import BadInputError, FieldError, NotFoundError, close_names
 from restow.ids import DomainName
@@ -38,6 +39,7 @@ class OpenStackClouds:
             for what in ("calls", "reads")
         )
         apis: dict[str, Api] = {}
+        rosters: dict[str, Roster] = {}
         ports: dict[DomainName, OpenStackCloud] = {}
         first: set[str] = set()
         for domain, one in chosen.items():
@@ -49,10 +51,11 @@ class OpenStackClouds:
                     connect_timeout_s=settings.connect_timeout_s, answer_timeout_s=settings.answer_timeout_s,
                     connections=2 * settings.threads,
                 )  # fmt: skip
+                rosters[region] = Roster(api, settings, clock)
             # Servers on no host are the first domain's: they must not be started twice.
             ports[DomainName(domain)] = OpenStackCloud(
                 DomainName(domain), api, driver_of(settings.power, api), settings=settings, chosen=one,
-                shelved=region not in first, clock=clock, pool=pools[0], workers=pools[1],
+                shelved=region not in first, clock=clock, pool=pools[0], workers=pools[1], roster=rosters[region],
             )  # fmt: skip
             first.add(region)
         return cls(ports, apis, pools)

@@ -21,8 +21,8 @@ from restow.cloud.openstack.hosts import (
     with_resources,
 )
 from restow.cloud.openstack.resources import amounts
+from restow.cloud.openstack.roster import Roster
 from restow.cloud.openstack.rules import groups_of, metadata_of
-from restow.cloud.openstack.servers import NOWHERE, Flavors, server_of
 from restow.cloud.openstack.settings import DomainSettings, OpenStackSettings
 from restow.errors import NotFoundError
 from restow.ids import DomainName, HostName, ServerId
@@ -49,11 +49,14 @@ class Answers:
 class Reader:
     """Blocking. `workers`: where the collections are read side by side; never called from one of them."""
 
-    def __init__(self, api: Api, settings: OpenStackSettings, chosen: DomainSettings, workers: Executor) -> None:
+    def __init__(
+        self, api: Api, settings: OpenStackSettings, chosen: DomainSettings, workers: Executor, roster: Roster
+    ) -> None:
         self._api = api
         self._settings = settings
         self._chosen = chosen
         self._workers = workers
+        self._roster = roster
 
     def ask(self) -> tuple[Future[Any], ...]:
         """Begin to read: the collections that can be read side by side, each by one worker."""
@@ -112,16 +115,9 @@ class Reader:
         return summaries
 
     def _servers(self) -> tuple[tuple[Server, ...], dict[ServerId, Mapping[str, str]]]:
-        flavors, found, images = Flavors(), [], {}
-        for document in self._api.pages("/servers/detail", "servers", all_tenants=1, limit=self._settings.page):
-            server = server_of(document, flavors, priority_key=self._settings.priority_key, disks=self._settings.disks)
-            found.append(server)
-            if properties := (document.get("image") or {}).get("properties"):
-                images[server.id] = properties
-            # A server that never got a host can be neither moved nor started: no business of ours.
-            if server.host is None and document["status"] not in NOWHERE:
-                found.pop()
-        return tuple(sorted(found, key=lambda server: server.id)), images
+        found = self._roster.read()
+        images = {server: entry.image for server, entry in found.items() if entry.image}
+        return tuple(found[server].server for server in sorted(found)), images
 
     def provider(self, uuid: str) -> Provider:
         """One provider by itself: three calls."""

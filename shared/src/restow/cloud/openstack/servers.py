@@ -31,7 +31,10 @@ _SHUT_DOWN = 4  # power_state of a guest that does not run
 
 @dataclass(slots=True)
 class Flavors:
-    """What many servers have in common is worked out once: equal demands and sets of traits share one object."""
+    """What many servers have in common is worked out once: equal demands and sets of traits share one object.
+
+    Several threads may use it at once.
+    """
 
     demands: dict[Any, dict[Resource, int]] = field(default_factory=dict)
     sets: dict[frozenset[str], frozenset[str]] = field(default_factory=dict)
@@ -54,7 +57,7 @@ class Flavors:
         )  # fmt: skip
         if key not in self.demands:
             found = demand_of(flavor, from_volume=not image, image=properties)
-            self.demands[key] = next((one for one in self.demands.values() if one == found), found)
+            self.demands[key] = next((one for one in list(self.demands.values()) if one == found), found)
         return self.demands[key]
 
     def set(self, names: frozenset[str]) -> frozenset[str]:

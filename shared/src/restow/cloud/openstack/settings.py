@@ -77,6 +77,12 @@ class OpenStackSettings(Message):
     connect_timeout_s: float = Field(default=5.0, gt=0, le=60)
     answer_timeout_s: float = Field(default=60.0, gt=0, le=600)
     page: int = Field(default=1000, ge=1, le=10_000, description="servers asked for at once; Nova may give fewer")
+    whole_read_s: float = Field(
+        default=600.0,
+        ge=0,
+        le=86_400,
+        description="all servers are read at least so often; between, those that changed",
+    )
     rack_key: str = Field(default="rack", description="the metadata of an aggregate that names a rack")
     priority_key: str = Field(default="restow_priority", description="the metadata of a server with its priority")
 
