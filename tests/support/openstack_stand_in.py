@@ -54,6 +54,8 @@ class StandIn:
     expired: set[str] = field(default_factory=set)
     changed: dict[str, dict[str, Any]] = field(default_factory=dict)  # what is odd about a server, by its id
     migrations: list[dict[str, Any]] = field(default_factory=list)  # of every server
+    measured: dict[str, list[tuple[dict[str, str], str]]] = field(default_factory=dict)  # by a part of the query
+    tokens_seen: list[tuple[str | None, str | None]] = field(default_factory=list)  # of Keystone, and the bearer's
     address: str = ""
 
     def server(self, number: int) -> dict[str, Any]:
@@ -112,6 +114,10 @@ class StandIn:
                 return 200, {"server_groups": [self._group(number) for number in there]}
             case "GET", ["placement", "allocation_candidates"]:
                 return 200, {"provider_summaries": {uuid(n): self._summary(n) for n in range(self.hosts)}}
+            case "GET", ["prometheus", "api", "v1", "query"]:
+                found = next((told for part, told in self.measured.items() if part in query["query"]), [])
+                vector = [{"metric": labels, "value": [0, value]} for labels, value in found]
+                return 200, {"status": "success", "data": {"resultType": "vector", "result": vector}}
             case (("POST" | "PUT" | "DELETE"), ["compute", "v2.1", *_]):
                 self.taken.append((method, path, body))
                 return 202, {}
@@ -217,6 +223,8 @@ class Handler(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(length)) if length else None
         name = f"{self.command} {url.path}"
         self.stand_in.calls.append(name)
+        if "/prometheus/" in name:
+            self.stand_in.tokens_seen.append((self.headers.get("x-auth-token"), self.headers.get("authorization")))
         trouble = next((one for one in self.stand_in.troubles if one.times > 0 and re.search(one.matching, name)), None)
         if trouble is not None:
             trouble.times -= 1

@@ -8,7 +8,8 @@ import pytest
 from restow.cloud.model import Host, HostState, Power, ServerState
 from restow.cloud.openstack.doctor import Grade, Seen, findings
 from restow.cloud.openstack.hosts import Node
-from restow.cloud.openstack.settings import OpenStackSettings, PowerSettings, ProbeSettings
+from restow.cloud.openstack.metrics import Loads
+from restow.cloud.openstack.settings import MetricsSettings, OpenStackSettings, PowerSettings, ProbeSettings
 from restow.cloud.port import VERIFY, Heartbeat
 from support.builders import NOON, a_cloud, a_host, a_server
 from support.openstack_documents import a_migration, a_service
@@ -26,7 +27,8 @@ def a_look(*, hosts=None, servers=(), services=None, **more):
         cloud=a_cloud(hosts, servers), services=services or [a_service(name) for name in names],
         nodes=[Node(f"u-{name}", name, "", {}) for name in names], versions={"compute": (2, 100), "placement": (1, 39)},
         words=[Heartbeat(one, name, alive=True, at=NOON) for name in names for one in ("compute-service", "storage")],
-        powers=dict.fromkeys(names, Power.ON), told={"storage": frozenset(names)}, held={}, unfinished=[],
+        powers=dict.fromkeys(names, Power.ON), told={"storage": frozenset(names)}, held={},
+        moves=[], roles=frozenset({"admin"}), loads=Loads(),
         cpu_models=dict.fromkeys(names, "Cascadelake"), now=NOON,
     )  # fmt: skip
     return replace(known, **more)
@@ -39,7 +41,7 @@ def troubles(seen, settings=SETTINGS):
 def test_a_healthy_cloud_has_one_good_line_for_each_check():
     found = findings(a_look(), SETTINGS)
     assert {one.grade for one in found} == {Grade.GOOD}
-    assert len({one.about for one in found}) == len(found) == 11
+    assert len({one.about for one in found}) == len(found) == 13
 
 
 LIVES = {"cpu_cores": 1.0}
@@ -62,13 +64,18 @@ PLANTED = [
     ("cpu", a_look(cpu_models={"h1": "Icelake", "h2": "Cascadelake"}), "cpu", Grade.NOTE, "Cascadelake, Icelake"),
     ("claims", a_look(held={"h1": {"c1": {"vcpu": 2}}}), "claims", Grade.NOTE, "2 vcpu on h1 for c1"),
     ("resize", a_look(servers=[a_server("s1", on="h1", task=VERIFY)]), "moves", Grade.NOTE, "s1 waits"),
-    ("stuck", a_look(unfinished=[a_migration(7, status="accepted", instance_uuid="s1")], now=NOON + timedelta(hours=3),
+    ("stuck", a_look(moves=[a_migration(7, status="accepted", instance_uuid="s1")], now=NOON + timedelta(hours=3),
                      services=[a_service("h1", updated_at="2026-11-22T15:00:00.000000")]),
      "moves", Grade.NOTE, "migration 7 of server s1 is accepted for 3 h"),
     ("local disks", a_look(servers=[a_server("s1", on="h1", storage="local")]), "disks", Grade.NOTE, "1 servers"),
     ("error", a_look(servers=[a_server("s1", on="h1", state=ServerState.ERROR)]), "servers", Grade.NOTE,
      "s1 is in error"),
+    ("a reader", a_look(roles=frozenset({"reader", "member"})), "rights", Grade.NOTE, "(but: member, reader)"),
+    ("all fail", a_look(moves=[a_migration(n, status="error", dest_compute="h2") for n in range(3)]),
+     "failures", Grade.NOTE, "to h2 has failed"),
     ("no loads", a_look(hosts=[a_host("h1")]), "metrics", Grade.NOTE, "not known"),
+    ("no answer", a_look(loads=Loads(trouble="metrics at http://m: refused")), "metrics", Grade.NOTE, "m: refused"),
+    ("one is silent", a_look(hosts=[a_host("h1", load=LIVES), a_host("h2")]), "metrics", Grade.NOTE, "measured on h2"),
 ]  # fmt: skip
 
 
@@ -96,6 +103,20 @@ def test_controllers_as_the_only_second_source_are_told():
 def test_a_domain_without_hosts_is_told():
     seen = replace(a_look(), cloud=a_cloud([]))
     assert ("hosts", Grade.WRONG) in [(one.about, one.grade) for one in troubles(seen)]
+
+
+def test_moves_that_fail_now_and_then_are_no_finding():
+    failed = [a_migration(n, status="error") for n in range(3)]
+    assert troubles(a_look(moves=[*failed, a_migration(9)])) == []
+    assert troubles(a_look(moves=failed[:2])) == []
+    assert troubles(a_look(moves=[a_migration(n, status="error", dest_compute="elsewhere") for n in range(3)])) == []
+
+
+def test_a_server_that_the_metrics_do_not_tell_of_is_named():
+    settings = SETTINGS.model_copy(update={"metrics": MetricsSettings(url="http://m")})
+    servers = [a_server("s1", on="h1", load={}), a_server("s2", on="h1", load=LIVES)]
+    (found,) = troubles(a_look(servers=servers), settings)
+    assert (found.about, found.what) == ("metrics", "no load is known of server s1")
 
 
 def test_many_names_are_counted():

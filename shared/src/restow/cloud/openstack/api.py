@@ -96,6 +96,14 @@ class Api:
         """Whether Nova knows the microversion 2.`minor`."""
         return self.version("compute") >= (2, minor)
 
+    def roles(self) -> frozenset[str]:
+        """Those that Keystone gives this user in this project."""
+        session: Any = self._connection.session
+        try:
+            return frozenset(session.auth.get_access(session).role_names)
+        except Exception as error:
+            raise self._ours(error, "identity", acts=False) from error
+
     def close(self) -> None:
         self._connection.close()
 

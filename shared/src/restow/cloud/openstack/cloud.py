@@ -14,6 +14,7 @@ from restow.cloud.openstack.doctor import Finding, Seen, findings
 from restow.cloud.openstack.doing import Doer
 from restow.cloud.openstack.evidence import power_words, probe_words, service_words, state_of
 from restow.cloud.openstack.looking import Looker
+from restow.cloud.openstack.metrics import Metrics
 from restow.cloud.openstack.migrations import Requests
 from restow.cloud.openstack.power import PowerDriver
 from restow.cloud.openstack.reading import Answers, Reader, assemble
@@ -33,7 +34,7 @@ class OpenStackCloud:
     def __init__(
         self, domain: DomainName, api: Api, driver: PowerDriver, *, settings: OpenStackSettings,
         chosen: DomainSettings, shelved: bool, clock: Clock, pool: ThreadPoolExecutor, workers: ThreadPoolExecutor,
-        roster: Roster,
+        roster: Roster, metrics: Metrics | None,
     ) -> None:  # fmt: skip
         self._domain = domain
         self._driver = driver
@@ -43,7 +44,7 @@ class OpenStackCloud:
         self._pool = pool
         self._workers = workers
         requests = Requests()
-        self._reader = Reader(api, settings, chosen, workers, roster)
+        self._reader = Reader(api, settings, chosen, workers, roster=roster, metrics=metrics)
         self._looker = Looker(api, settings, self._reader, requests)
         self._doer = Doer(api, self._looker, requests)
         self.api = api
@@ -175,7 +176,7 @@ class OpenStackCloud:
             powers=dict(zip(names, powers, strict=True)),
             told={source: frozenset(word.host for word in words) for source, words in probes.items()},
             held={node.host: found for node, found in zip(crowded, held, strict=False) if found},
-            unfinished=self._looker.unfinished(),
+            moves=self._looker.recent_moves(), roles=self.api.roles(), loads=answers.loads,
             cpu_models={node.host: node.cpu_model for node in answers.nodes if node.host in hosts and node.cpu_model},
             now=now,
         )  # fmt: skip

@@ -13,6 +13,7 @@ from restow import __version__
 from restow.clock import Clock
 from restow.cloud.openstack.api import Api
 from restow.cloud.openstack.cloud import OpenStackCloud
+from restow.cloud.openstack.metrics import Metrics
 from restow.cloud.openstack.power import driver_of
 from restow.cloud.openstack.roster import Roster
 from restow.cloud.openstack.settings import DomainSettings, OpenStackSettings
@@ -40,22 +41,26 @@ class OpenStackClouds:
         )
         apis: dict[str, Api] = {}
         rosters: dict[str, Roster] = {}
+        metrics: dict[str, Metrics | None] = {}
         ports: dict[DomainName, OpenStackCloud] = {}
         first: set[str] = set()
         for domain, one in chosen.items():
             region = _region(domain, one, regions)
             api = apis.get(region)
             if api is None:
+                connection = Connection(config=regions[region])
                 api = apis[region] = Api(
-                    Connection(config=regions[region]),
+                    connection,
                     connect_timeout_s=settings.connect_timeout_s, answer_timeout_s=settings.answer_timeout_s,
                     connections=2 * settings.threads,
                 )  # fmt: skip
                 rosters[region] = Roster(api, settings, clock)
+                metrics[region] = None if settings.metrics is None else Metrics(connection, settings.metrics)
             # Servers on no host are the first domain's: they must not be started twice.
             ports[DomainName(domain)] = OpenStackCloud(
                 DomainName(domain), api, driver_of(settings.power, api), settings=settings, chosen=one,
-                shelved=region not in first, clock=clock, pool=pools[0], workers=pools[1], roster=rosters[region],
+                shelved=region not in first, clock=clock, pool=pools[0], workers=pools[1],
+                roster=rosters[region], metrics=metrics[region],
             )  # fmt: skip
             first.add(region)
         return cls(ports, apis, pools)

@@ -8,13 +8,15 @@ from typing import Any
 
 from restow.cloud.model import LOCAL_STORAGE, Cloud, HostState, Power, ServerState
 from restow.cloud.openstack.hosts import DISABLED, Node
+from restow.cloud.openstack.metrics import Loads
 from restow.cloud.openstack.migrations import status_of, time_of
 from restow.cloud.openstack.settings import OpenStackSettings
-from restow.cloud.port import VERIFY, Heartbeat
+from restow.cloud.port import VERIFY, Heartbeat, MigrationStatus
 from restow.ids import HostName
 
 SKEW_MAX_S = 30.0
 OLD_MOVE = timedelta(hours=2)
+RECENT, FAILURES = timedelta(days=1), 3
 NAMED_MAX = 5
 WANTED = (
     (91, "shelved servers cannot be started on a host of the plan's choice", "2.91 (Zed)"),
@@ -51,7 +53,9 @@ class Seen:
     powers: Mapping[HostName, Power]
     told: Mapping[str, frozenset[HostName]]
     held: Mapping[HostName, Mapping[str, Mapping[str, int]]]  # what placement holds for nobody, by host and consumer
-    unfinished: Sequence[Mapping[str, Any]]  # migrations that have not ended
+    moves: Sequence[Mapping[str, Any]]  # the newest migrations
+    roles: frozenset[str]  # of our user
+    loads: Loads
     cpu_models: Mapping[HostName, str]
     now: datetime
 
@@ -60,6 +64,7 @@ def findings(seen: Seen, settings: OpenStackSettings) -> tuple[Finding, ...]:
     """All of them, in the order of the checks; a check that finds nothing wrong says so in one line. Pure."""
     checks: tuple[tuple[str, Callable[[Seen, OpenStackSettings], Iterator[Finding]], str], ...] = (
         ("versions", _versions, "Nova and Placement are new enough for everything"),
+        ("rights", _rights, "the user may move servers and switch hosts"),
         ("clock", _clock, "Nova's clock and ours agree"),
         ("hosts", _hosts, "every host is up, enabled and known to Placement"),
         ("evidence", _evidence, "two independent sources tell of every host"),
@@ -67,6 +72,7 @@ def findings(seen: Seen, settings: OpenStackSettings) -> tuple[Finding, ...]:
         ("cpu", _cpu_models, "the hosts have one CPU model"),
         ("claims", _claims, "Placement holds nothing that is nobody's"),
         ("moves", _moves, "no move is left half done"),
+        ("failures", _failures, "no host lets every move to it fail"),
         ("disks", _disks, "no server's disk dies with its host"),
         ("servers", _servers, "no server is in error"),
         ("metrics", _metrics, "loads are known"),
@@ -84,6 +90,18 @@ def _versions(seen: Seen, settings: OpenStackSettings) -> Iterator[Finding]:
     for needed, consequence, name in WANTED:
         if minor < needed:
             yield Finding(Grade.NOTE, "versions", f"Nova knows 2.{minor}", consequence, f"Nova {name} or newer")
+
+
+def _rights(seen: Seen, settings: OpenStackSettings) -> Iterator[Finding]:
+    """By the role: Nova has no way to ask what it would allow."""
+    del settings
+    if "admin" not in seen.roles:
+        roles = ", ".join(sorted(seen.roles)) or "none"
+        yield Finding(
+            Grade.NOTE, "rights", f"the user has not the role admin (but: {roles})",
+            "unless Nova's policy was changed it may not move servers nor switch hosts: plans end at their first step",
+            "openstack role add --user USER --project PROJECT admin",
+        )  # fmt: skip
 
 
 def _clock(seen: Seen, settings: OpenStackSettings) -> Iterator[Finding]:
@@ -211,7 +229,7 @@ def _moves(seen: Seen, settings: OpenStackSettings) -> Iterator[Finding]:
             Grade.NOTE, "moves", f"server {server.id} waits for its resize to be confirmed",
             "it holds both ends, and nobody can move it", "its user confirms or reverts it, or an admin does",
         )  # fmt: skip
-    for one in seen.unfinished:
+    for one in seen.moves:
         age = seen.now - time_of(one["created_at"])
         if age > OLD_MOVE and not status_of(one["status"]).ended and one["status"] != "finished":
             yield Finding(
@@ -221,6 +239,24 @@ def _moves(seen: Seen, settings: OpenStackSettings) -> Iterator[Finding]:
                 "Restow keeps its hands off this server while Nova shows a task",
                 "look at the server's task and host; abort it, or openstack server set --state active",
             )  # fmt: skip
+
+
+def _failures(seen: Seen, settings: OpenStackSettings) -> Iterator[Finding]:
+    """Nova does not tell its settings for migrations; what came of the last ones does."""
+    del settings
+    ends: dict[str, list[MigrationStatus]] = {}
+    for one in seen.moves:
+        if one["migration_type"] == "live-migration" and seen.now - time_of(one["created_at"]) <= RECENT:
+            ends.setdefault(one.get("dest_compute") or "", []).append(status_of(one["status"]))
+    yield from _of(
+        (
+            host.name for host in seen.cloud.hosts
+            if ends.get(host.name, []).count(MigrationStatus.FAILED) >= FAILURES
+            and MigrationStatus.COMPLETED not in ends[host.name]
+        ), Grade.NOTE, "failures", "every live migration to {} has failed for a day",
+        "plans that need it are made anew",
+        "see the newest with openstack server migration list, and live_migration_uri, ports and CPU model of that host",
+    )  # fmt: skip
 
 
 def _disks(seen: Seen, settings: OpenStackSettings) -> Iterator[Finding]:
@@ -243,12 +279,31 @@ def _servers(seen: Seen, settings: OpenStackSettings) -> Iterator[Finding]:
 
 
 def _metrics(seen: Seen, settings: OpenStackSettings) -> Iterator[Finding]:
-    del settings
-    if seen.cloud.hosts and not any(host.load for host in seen.cloud.hosts):
+    """Loads that come with the cloud are as good as those of a source of our own."""
+    unseen = "hot hosts and imbalance of load are not seen; rebalance goes by claims"
+    if seen.loads.trouble:
         yield Finding(
-            Grade.NOTE, "metrics", "the load of hosts and servers is not known",
-            "hot hosts and imbalance of load are not seen; rebalance goes by claims", "none in this version",
+            Grade.NOTE, "metrics", f"loads are not all known: {seen.loads.trouble}", unseen,
+            "check url, keystone and token_file under metrics in RESTOW_OPENSTACK_FILE",
         )  # fmt: skip
+        return
+    silent = [host.name for host in seen.cloud.hosts if not host.load and host.state is HostState.UP]
+    if silent and len(silent) == len(seen.cloud.hosts) and settings.metrics is None:
+        yield Finding(
+            Grade.NOTE, "metrics", "the load of hosts and servers is not known", unseen,
+            "see metrics in RESTOW_OPENSTACK_FILE",
+        )  # fmt: skip
+        return
+    yield from _of(
+        silent, Grade.NOTE, "metrics", "nothing is measured on {}", unseen,
+        "does an exporter run there, and is host_label its name in Nova?",
+    )  # fmt: skip
+    running = [one for one in seen.cloud.servers if one.state is ServerState.ACTIVE and one.host not in silent]
+    yield from _of(
+        (server.id for server in running if not server.load and settings.metrics is not None), Grade.NOTE, "metrics",
+        "no load is known of server {}", "it counts as idle, and may be moved to a host that is then too hot",
+        "does the exporter tell its id, in the label server_label?",
+    )  # fmt: skip
 
 
 def _of(  # noqa: PLR0917  (the fields of a Finding, in their order)

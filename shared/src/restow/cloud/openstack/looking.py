@@ -95,10 +95,12 @@ class Looker:
             moves = self._api.get("compute", "/os-migrations", version="2.59", **query)["migrations"]
             return any(one["uuid"] == consumer and not status_of(one["status"]).ended for one in moves)
 
-    def unfinished(self) -> list[Mapping[str, Any]]:
-        """The newest thousand migrations, those that have not ended."""
-        found = self._api.get("compute", "/os-migrations", version="2.59", limit=1000)["migrations"]
-        return [one for one in found if not status_of(one["status"]).ended]
+    def recent_moves(self) -> list[Mapping[str, Any]]:
+        """The newest thousand migrations of the region."""
+        found: list[Mapping[str, Any]] = self._api.get("compute", "/os-migrations", version="2.59", limit=1000)[
+            "migrations"
+        ]
+        return found
 
     # --- servers ------------------------------------------------------------------------------------------------
 

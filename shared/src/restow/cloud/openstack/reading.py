@@ -20,6 +20,7 @@ from restow.cloud.openstack.hosts import (
     providers_of,
     with_resources,
 )
+from restow.cloud.openstack.metrics import Loads, Metrics
 from restow.cloud.openstack.resources import amounts
 from restow.cloud.openstack.roster import Roster
 from restow.cloud.openstack.rules import groups_of, metadata_of
@@ -44,19 +45,28 @@ class Answers:
     images: Mapping[ServerId, Mapping[str, str]]  # the properties of their images, of those that have any
     groups: Sequence[Mapping[str, Any]]
     metadata: Mapping[str, Mapping[str, str]]  # of aggregates
+    loads: Loads = Loads()
 
 
 class Reader:
     """Blocking. `workers`: where the collections are read side by side; never called from one of them."""
 
     def __init__(
-        self, api: Api, settings: OpenStackSettings, chosen: DomainSettings, workers: Executor, roster: Roster
+        self,
+        api: Api,
+        settings: OpenStackSettings,
+        chosen: DomainSettings,
+        workers: Executor,
+        *,
+        roster: Roster,
+        metrics: Metrics | None,
     ) -> None:
         self._api = api
         self._settings = settings
         self._chosen = chosen
         self._workers = workers
         self._roster = roster
+        self._metrics = metrics
 
     def ask(self) -> tuple[Future[Any], ...]:
         """Begin to read: the collections that can be read side by side, each by one worker."""
@@ -71,8 +81,9 @@ class Reader:
         for node in nodes:
             if node.uuid not in providers and node.host in mine:
                 providers[node.uuid] = self.provider(node.uuid)  # full to the last MiB: no candidate
+        loads = Loads() if self._metrics is None else self._metrics.loads(sorted(mine), self._workers)
         return Answers(
-            services, nodes, Aggregates.of(aggregates), providers, found, images, groups, metadata_of(aggregates)
+            services, nodes, Aggregates.of(aggregates), providers, found, images, groups, metadata_of(aggregates), loads
         )
 
     # --- the collections ----------------------------------------------------------------------------------------
@@ -147,11 +158,15 @@ def assemble(
         node = node_of.get(HostName(service["host"]))
         provider = answers.providers.get(node.uuid, Provider()) if node else Provider()
         host = host_of(service, node, provider, answers.aggregates, rack_key=settings.rack_key)
-        hosts.append(replace(host, power=powers.get(host.name, host.power)))
+        load = answers.loads.hosts.get(host.name, {})
+        hosts.append(replace(host, power=powers.get(host.name, host.power), load=load))
     names = {host.name for host in hosts}
     mine = (one for one in answers.servers if (shelved if one.host is None else one.host in names))
     named = {key for metadata in answers.metadata.values() for key in metadata}
-    servers = tuple(_with_image(one, answers.images.get(one.id), named) for one in mine)
+    servers = tuple(
+        _with_load(_with_image(one, answers.images.get(one.id), named), answers.loads.servers.get(one.id))
+        for one in mine
+    )
     resources = common_resources(hosts, {resource for one in servers for resource in one.demand})
     own: dict[HostName, dict[Resource, int]] = {name: {} for name in names}
     for server in servers:
@@ -185,6 +200,10 @@ def _with_image(server: Server, properties: Mapping[str, str] | None, named: Abs
     """With those properties of its image that some aggregate names: the others matter to no host."""
     kept = {key: str(value) for key, value in (properties or {}).items() if key in named}
     return replace(server, image=kept) if kept else server
+
+
+def _with_load(server: Server, load: Mapping[str, float] | None) -> Server:
+    return server if load is None else replace(server, load=load)
 
 
 def stale_claims(

@@ -63,6 +63,22 @@ class ProbeSettings(Message):
     timeout_s: float = Field(default=10.0, gt=0, le=60)
 
 
+class MetricsSettings(Message):
+    """Where measured loads are: Prometheus, or what answers its instant queries.
+
+    `queries` replace those of the profile: host_cpu, server_cpu (cores), host_memory, server_memory (MiB).
+    """
+
+    url: str = Field(pattern=r"^https?://")
+    profile: Literal["ceilometer", "libvirt"] = "libvirt"
+    host_label: str = Field(default="instance", pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*$")
+    server_label: str = Field(default="", pattern=r"^([a-zA-Z_][a-zA-Z0-9_]*)?$")
+    queries: dict[Literal["host_cpu", "host_memory", "server_cpu", "server_memory"], str] = Field(default_factory=dict)
+    keystone: bool = False  # with a token of Keystone, as Aetos wants it
+    token_file: str = ""
+    timeout_s: float = Field(default=15.0, gt=0, le=120)
+
+
 class OpenStackSettings(Message):
     """`domains` empty: one for each region, with all its hosts."""
 
@@ -70,6 +86,7 @@ class OpenStackSettings(Message):
     domains: dict[str, DomainSettings] = Field(default_factory=dict)
     power: PowerSettings = PowerSettings()
     probes: tuple[ProbeSettings, ...] = ()
+    metrics: MetricsSettings | None = None
     disks: Literal["local", "shared"] = Field(
         default="local", description="where the disks of servers are that are not volumes; Nova does not tell"
     )
