@@ -1,11 +1,15 @@
 """Measured loads from what answers Prometheus' instant queries, on real sockets."""
 
+import json
+import shutil
+import subprocess
 from dataclasses import replace
 
 import pytest
 
 from restow.clock import SystemClock
 from restow.cloud.openstack.clouds import OpenStackClouds
+from restow.cloud.openstack.metrics import PROFILES, queries_of
 from restow.cloud.openstack.settings import MetricsSettings, OpenStackSettings
 from support.openstack_stand_in import StandIn, Trouble, host_name, standing_in, uuid, write_clouds
 
@@ -98,3 +102,40 @@ async def test_the_doctor_names_hosts_and_servers_that_are_not_measured(cloud, t
     told = [one.what for one in findings if one.about == "metrics"]
     assert told[0] == f"nothing is measured on {H[2]}"
     assert told[1].startswith(f"no load is known of server {uuid(1)}")
+
+
+SERIES = {
+    'node_cpu_seconds_total{instance="h1:9100",cpu="0",mode="user"}': "0+30x20",  # each minute
+    'node_cpu_seconds_total{instance="h1:9100",cpu="1",mode="system"}': "0+60x20",
+    'node_cpu_seconds_total{instance="h1:9100",cpu="1",mode="idle"}': "0+60x20",
+    'node_memory_MemTotal_bytes{instance="h1:9100"}': "2147483648+0x20",
+    'node_memory_MemAvailable_bytes{instance="h1:9100"}': "1073741824+0x20",
+    'ceilometer_cpu{resource="s1"}': "0+120000000000x20",
+    'ceilometer_memory_usage{resource="s1"}': "300+0x20",
+    'libvirt_domain_info_cpu_time_seconds_total{instance="h1:9177",domain="i-1"}': "0+120x20",
+    'libvirt_domain_info_memory_usage_bytes{instance="h1:9177",domain="i-1"}': "314572800+0x20",
+    'libvirt_domain_openstack_info{instance="h1:9177",domain="i-1",instance_id="s1",project_id="p"}': "1+0x20",
+    'libvirt_domain_info_cpu_time_seconds_total{instance="h2:9177",domain="i-1"}': "0+6000x20",  # another's i-1
+}
+WANTED = {"host_cpu": 1.5, "host_memory": 1024, "server_cpu": 2, "server_memory": 300}
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_the_queries_of_a_profile_are_promql_and_give_cores_and_mib(profile, tmp_path):
+    if shutil.which("promtool") is None:
+        pytest.skip("missing: promtool (Debian, Ubuntu: apt-get install prometheus)")
+    queries = queries_of(MetricsSettings(url="http://m", profile=profile))
+    server = {"ceilometer": "resource", "libvirt": "instance_id"}[profile]
+    labels = {"host": '{instance="h1:9100"}', "server": f'{{{server}="s1"}}'}
+    tests = [
+        {"expr": f"round({queries[name]}, 0.001)", "eval_time": "15m",
+         "exp_samples": [{"labels": labels[name.split("_")[0]], "value": value}]}
+        for name, value in WANTED.items()
+    ]  # fmt: skip
+    series = [{"series": name, "values": values} for name, values in SERIES.items()]
+    file = tmp_path / "tests.yml"  # JSON is YAML
+    file.write_text(json.dumps({"tests": [{"interval": "1m", "input_series": series, "promql_expr_test": tests}]}))
+    done = subprocess.run(
+        ["promtool", "test", "rules", str(file)], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -254,8 +254,9 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("x-openstack-request-id", f"req-{uuid(len(self.stand_in.calls))}")
         if "/auth/tokens" in self.path:
             self.send_header("X-Subject-Token", f"token-{self.stand_in.tokens}")
-        self.end_headers()
-        self.wfile.write(data)
+        with suppress(BrokenPipeError, ConnectionResetError):  # who asked has lost patience
+            self.end_headers()
+            self.wfile.write(data)
 
     def _cut(self) -> None:
         self.close_connection = True

@@ -64,11 +64,11 @@ class Metrics:
 
     def loads(self, hosts: Iterable[str], workers: Executor) -> Loads:
         """`hosts`: the names that Nova knows. Never called from one of the workers."""
-        names = tuple(self.queries())
-        asked = [workers.submit(self._told, name) for name in names]
+        queries = queries_of(self._settings)
+        asked = [workers.submit(self._told, name, query) for name, query in queries.items()]
         told: dict[str, dict[str, float]] = {}
         troubles = []
-        for name, one in zip(names, asked, strict=True):
+        for name, one in zip(queries, asked, strict=True):
             try:
                 told[name] = one.result()
             except RestowError as error:
@@ -84,23 +84,11 @@ class Metrics:
             trouble=troubles[0] if troubles else "",
         )
 
-    def queries(self) -> dict[str, str]:
-        """PromQL by what it tells: the profile's, unless the settings have their own."""
-        settings = self._settings
-        labels = {"host": settings.host_label, "server": self._server_label}
-        return {name: query.format(**labels) for name, query in PROFILES[settings.profile].items()} | dict(
-            settings.queries
-        )
-
-    @property
-    def _server_label(self) -> str:
-        return self._settings.server_label or SERVER_LABELS[self._settings.profile]
-
-    def _told(self, name: str) -> dict[str, float]:
+    def _told(self, name: str, query: str) -> dict[str, float]:
         """The values of one query by the label that counts."""
-        label = self._settings.host_label if name in (HOST_CPU, HOST_MEMORY) else self._server_label
+        label = self._settings.host_label if name in (HOST_CPU, HOST_MEMORY) else _server_label(self._settings)
         found: dict[str, float] = {}
-        for series in self._ask(self.queries()[name]):
+        for series in self._ask(query):
             try:
                 key, value = str(series["metric"].get(label, "")), float(series["value"][1])
             except (KeyError, TypeError, ValueError, IndexError) as error:
@@ -132,6 +120,18 @@ class Metrics:
             raise TransientError(f"{what}: answer {response.status_code}, {str(document.get('error', ''))[:300]}")
         result = document["data"]["result"]
         return result if isinstance(result, list) else []
+
+
+def queries_of(settings: MetricsSettings) -> dict[str, str]:
+    """PromQL by what it tells: the profile's, unless the settings have their own. Pure."""
+    labels = {"host": settings.host_label, "server": _server_label(settings)}
+    queries = {name: query.format(**labels) for name, query in PROFILES[settings.profile].items()}
+    queries.update((str(name), query) for name, query in settings.queries.items())
+    return queries
+
+
+def _server_label(settings: MetricsSettings) -> str:
+    return settings.server_label or SERVER_LABELS[settings.profile]
 
 
 def _joined(cpu: Mapping[str, float], memory: Mapping[str, float]) -> dict[str, Load]:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from concurrent.futures import Executor, Future
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -45,7 +45,7 @@ class Answers:
     images: Mapping[ServerId, Mapping[str, str]]  # the properties of their images, of those that have any
     groups: Sequence[Mapping[str, Any]]
     metadata: Mapping[str, Mapping[str, str]]  # of aggregates
-    loads: Loads = Loads()
+    loads: Loads = field(default_factory=Loads)
 
 
 class Reader:
