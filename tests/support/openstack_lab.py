@@ -123,6 +123,24 @@ class OpenStackLab:
         )
         return done.stdout
 
+    # --- users ---
+
+    def user(self, name: str, *, role: str | None) -> dict[str, str]:
+        """Name and password of a user of the project admin with this role alone, for `clouds_of`."""
+        identity, password = self.cloud.identity, f"secret-of-{name}"
+        project = identity.find_project("admin", ignore_missing=False)
+        user = identity.find_user(name) or identity.create_user(name=name, password=password, domain_id="default")
+        if role is not None:
+            found = identity.find_role(role) or identity.create_role(name=role)
+            identity.assign_project_role_to_user(project, user, found)
+        return {"username": name, "password": password}
+
+    def clouds_of(self, **auth: str) -> dict[str, Any]:
+        """The lab's clouds.yaml with another user, or whatever else of its `auth` is to be another."""
+        document: dict[str, Any] = json.loads(self.clouds_file.read_text())
+        document["clouds"]["lab"]["auth"].update(auth)
+        return document
+
     # --- all of it ---
 
     def get(self, path: str, *, version: str = NEWEST) -> Any:
@@ -146,11 +164,11 @@ class OpenStackLab:
         until("hosts report", report, within_s=120)
         for service in self.services().values():
             if service["forced_down"]:
-                until("it is declared up", lambda one=service: self._switch(one, {"forced_down": False}))  # type: ignore[misc]
+                until("it is declared up", lambda one=service: self.switch(one, {"forced_down": False}))  # type: ignore[misc]
         until("hosts are up", lambda: all(one["state"] == "up" for one in self.services().values()), within_s=60)
         for service in self.services().values():
             if service["status"] == "disabled":  # only now: a host that is down would not tell placement
-                assert self._switch(service, {"status": "enabled"})
+                assert self.switch(service, {"status": "enabled"})
         for one in self.servers():
             self.cloud.compute.delete(f"/servers/{one['id']}")
         until("servers are gone", lambda: not self.servers(), within_s=180)
@@ -164,7 +182,7 @@ class OpenStackLab:
             for consumer in self.placement(f"/resource_providers/{provider['uuid']}/allocations")["allocations"]:
                 self.cloud.placement.delete(f"/allocations/{consumer}", microversion="1.39")
 
-    def _switch(self, service: Mapping[str, Any], body: Mapping[str, Any]) -> bool:
+    def switch(self, service: Mapping[str, Any], body: Mapping[str, Any]) -> bool:
         answer = self.cloud.compute.put(f"/os-services/{service['id']}", json=body, microversion=NEWEST)
         return int(answer.status_code) == 200
 

@@ -72,7 +72,7 @@ PLANTED = [
      "s1 is in error"),
     ("a reader", a_look(roles=frozenset({"reader", "member"})), "rights", Grade.NOTE, "(but: member, reader)"),
     ("all fail", a_look(moves=[a_migration(n, status="error", dest_compute="h2") for n in range(3)]),
-     "failures", Grade.NOTE, "to h2 has failed"),
+     "failures", Grade.NOTE, "3 live migrations to h2 have failed"),
     ("no loads", a_look(hosts=[a_host("h1")]), "metrics", Grade.NOTE, "not known"),
     ("no answer", a_look(loads=Loads(trouble="metrics at http://m: refused")), "metrics", Grade.NOTE, "m: refused"),
     ("one is silent", a_look(hosts=[a_host("h1", load=LIVES), a_host("h2")]), "metrics", Grade.NOTE, "measured on h2"),

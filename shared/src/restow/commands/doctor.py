@@ -25,7 +25,9 @@ def doctor(
     """Look at a cloud and say what is missing; nothing is changed. Exit code 1: something is wrong."""
     from restow.clock import SystemClock
     from restow.cloud.openstack import connect
+    from restow.runtime.logs import set_up_logs
 
+    set_up_logs(level="warning", form="console")
     clouds = connect(cloud.removeprefix("openstack:"), clock=SystemClock())
     wrong = False
     for name in clouds.domains():

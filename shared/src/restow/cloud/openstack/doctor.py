@@ -9,7 +9,7 @@ from typing import Any
 from restow.cloud.model import LOCAL_STORAGE, Cloud, HostState, Power, ServerState
 from restow.cloud.openstack.hosts import DISABLED, Node
 from restow.cloud.openstack.metrics import Loads
-from restow.cloud.openstack.migrations import status_of, time_of
+from restow.cloud.openstack.migrations import in_order, status_of, time_of
 from restow.cloud.openstack.settings import OpenStackSettings
 from restow.cloud.port import VERIFY, Heartbeat, MigrationStatus
 from restow.ids import HostName
@@ -245,15 +245,15 @@ def _failures(seen: Seen, settings: OpenStackSettings) -> Iterator[Finding]:
     """Nova does not tell its settings for migrations; what came of the last ones does."""
     del settings
     ends: dict[str, list[MigrationStatus]] = {}
-    for one in seen.moves:
-        if one["migration_type"] == "live-migration" and seen.now - time_of(one["created_at"]) <= RECENT:
-            ends.setdefault(one.get("dest_compute") or "", []).append(status_of(one["status"]))
+    for one in in_order(seen.moves):
+        end = status_of(one["status"])
+        if one["migration_type"] == "live-migration" and end.ended and seen.now - time_of(one["created_at"]) <= RECENT:
+            ends.setdefault(one.get("dest_compute") or "", []).append(end)
     yield from _of(
         (
             host.name for host in seen.cloud.hosts
-            if ends.get(host.name, []).count(MigrationStatus.FAILED) >= FAILURES
-            and MigrationStatus.COMPLETED not in ends[host.name]
-        ), Grade.NOTE, "failures", "every live migration to {} has failed for a day",
+            if ends.get(host.name, [])[-FAILURES:] == [MigrationStatus.FAILED] * FAILURES
+        ), Grade.NOTE, "failures", f"the last {FAILURES} live migrations to {{}} have failed",
         "plans that need it are made anew",
         "see the newest with openstack server migration list, and live_migration_uri, ports and CPU model of that host",
     )  # fmt: skip
