@@ -14,8 +14,6 @@ HANDLER_SECONDS = Histogram(
 )  # fmt: skip
 LAG = Gauge("restow_consumer_lag_events", "Events in the log that a consumer group has not dealt with.",
             ["group", "topic"])  # fmt: skip
-RELAY_POSITION = Gauge("restow_relay_position", "Number of the last event that the broker has acknowledged.")
-RELAY_BEHIND = Gauge("restow_relay_behind_events", "Events that the broker has not acknowledged yet.")
 RELAYED = Counter("restow_relayed_events_total", "Events that the broker has acknowledged.", ["topic"])
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 

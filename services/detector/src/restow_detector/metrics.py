@@ -6,7 +6,6 @@ from restow_detector.memory import Verdict
 
 OPENED = Counter("restow_incidents_opened_total", "Incidents opened.", ["domain", "symptom"])
 CLOSED = Counter("restow_incidents_closed_total", "Incidents closed.", ["domain", "symptom", "outcome"])
-REFUSALS = Counter("restow_detector_refusals_total", "What was not done, by the guard that stopped it.", ["guard"])
 NOTICED = Histogram(
     "restow_incident_notice_seconds", "From the first evidence to the incident.", ["symptom"],
     buckets=(1, 5, 10, 15, 30, 45, 60, 90, 120, 300, 600, 1800),
@@ -23,7 +22,5 @@ def count(domain: str, verdict: Verdict) -> None:
             if incident is not None:
                 waited = incident.opened_at - incident.first_evidence_at
                 NOTICED.labels(incident.symptom).observe(waited.total_seconds())
-        elif event.type == "restow.refusal":
-            REFUSALS.labels(str(event.data["guard"])).inc()
     for closed in verdict.closed:
         CLOSED.labels(domain, closed.incident.symptom, closed.outcome).inc()

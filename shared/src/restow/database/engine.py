@@ -8,7 +8,7 @@ no follower ever sees a later entry before an earlier one.
 import asyncio
 import json
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -43,6 +43,11 @@ class Transaction:
 
     session: AsyncSession
     events: list[Event] = field(default_factory=list)
+    counts: list[Callable[[], None]] = field(default_factory=list)
+
+    def count(self, measure: Callable[[], None]) -> None:
+        """Do this once it has committed: a metric of what did not happen would be a lie."""
+        self.counts.append(measure)
 
     def emit(self, *events: Event) -> None:
         """Append to the log when the transaction commits; an event already in the log stays as it is.
@@ -97,6 +102,8 @@ class Database:
         else:
             async with self._transaction() as transaction:
                 yield transaction
+        for measure in transaction.counts:
+            measure()
         if transaction.events:
             self.wake()
 

@@ -20,7 +20,7 @@ from restow.database.tables import EventRow, PositionRow
 from restow.errors import TransientError
 from restow.log.embedded import end_of_log
 from restow.messages.events import Event
-from restow.metrics import RELAY_BEHIND, RELAY_POSITION, RELAYED
+from restow.metrics import RELAYED
 
 POSITION = LEASE = "relay"
 LEASE_S = 6.0
@@ -82,14 +82,11 @@ class Relay:
             appends = self.database.appends
             batch = await self._after(position)
             if not batch:
-                RELAY_BEHIND.set(0)
                 await self.database.wait_for_append(timeout_s=IDLE_S, since=appends)
                 continue
             await self.publisher.publish([event for _, event in batch])
             position = batch[-1][0]
             await self._keep(lease, position)
-            RELAY_POSITION.set(position)
-            RELAY_BEHIND.set(max(0, await end_of_log(self.database) - position))
             for _, event in batch:
                 RELAYED.labels(event.topic.value).inc()
 

@@ -3,14 +3,18 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
+import structlog
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from restow.errors import TransientError
+from restow_api import metrics
 from restow_api.access import Door, GuardedRoute
 from restow_api.http import answer, problems
 from restow_api.models import Alive, Ready
 from restow_api.problems import ProblemError
 
+log = structlog.get_logger(__name__)
 router = APIRouter(route_class=GuardedRoute, tags=["care"])
 
 Checks = list[tuple[str, Callable[[], Awaitable[None]]]]
@@ -40,6 +44,10 @@ async def readyz(request: Request, front: Door) -> Response:
 
 
 @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
-async def metrics() -> Response:
-    """In Prometheus' text format."""
+async def exposed(front: Door) -> Response:
+    """In Prometheus' text format. What is open is read now; while the database is away it stays as it was."""
+    try:
+        await asyncio.wait_for(metrics.measure(front.database, now=front.clock.now()), front.settings.check_timeout_s)
+    except (TransientError, TimeoutError) as error:
+        log.warning("what is open was not measured", error=str(error) or "it took too long")
     return Response(generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
