@@ -18,8 +18,9 @@ REASON_SHOWN = 100
 
 
 def register(app: typer.Typer) -> None:
-    db = typer.Typer(help="The database's schema.", no_args_is_help=True)
+    db = typer.Typer(help="The database: its schema, and how long it remembers.", no_args_is_help=True)
     db.command("upgrade")(upgrade)
+    db.command("forget")(forget)
     db.command("revise", hidden=True)(revise)
     app.add_typer(db, name="db")
     topics = typer.Typer(help="The topics of the broker.", no_args_is_help=True)
@@ -38,6 +39,30 @@ def upgrade() -> None:
     from restow.database.schema import upgrade_database
 
     _say(f"schema {_with_database(upgrade_database)}")
+
+
+def forget(
+    *,
+    keep_days: Annotated[int, typer.Option(help="Stories that ended longer ago go.", min=1)] = 90,
+    keep_audit_days: Annotated[int, typer.Option(help="The same for the audit.", min=1)] = 400,
+) -> None:
+    """Forget stories that ended long ago; those that have not ended stay. For a nightly job."""
+    from datetime import UTC, datetime, timedelta
+
+    from restow.database.retention import forget as forget_stories
+    from restow.errors import BadInputError, FieldError
+    from restow.runtime.settings import read_settings
+
+    settings = read_settings(os.environ)
+    hours = max(settings.kafka_commands_hours, settings.kafka_healing_hours, settings.kafka_telemetry_hours)
+    if keep_days * 24 <= hours:
+        expected = f"more than the {hours} hours that the broker keeps: what it may deliver again must be known here"
+        raise BadInputError("usage", (FieldError("--keep-days", keep_days, expected),))
+    keep, keep_audit = timedelta(days=keep_days), timedelta(days=keep_audit_days)
+    gone = _with_database(
+        lambda database: forget_stories(database, now=datetime.now(UTC), keep=keep, keep_audit=keep_audit)
+    )
+    _say(", ".join(f"{many} of {name}" for name, many in sorted(gone.items())) or "nothing is old enough")
 
 
 def revise(
