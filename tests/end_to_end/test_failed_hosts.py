@@ -10,6 +10,10 @@ from support.restow_up import restow_up
 
 pytestmark = [pytest.mark.real, pytest.mark.openstack, pytest.mark.timeout(600)]
 DEAD = HOSTS[0]
+STORY = [
+    "incident.opened", "plan.requested", "plan.proposed", "plan.approved", "plan.started", "host.disabled",
+    "host.fenced", "plan.finished", "incident.closed",
+]  # fmt: skip
 
 
 @pytest.fixture
@@ -20,8 +24,9 @@ def lab(openstack_lab):
 
 
 @pytest.fixture
-def restow(lab, tmp_path):
-    with restow_up(lab, tmp_path) as running:
+def restow(lab, real_kafka, postgres_url, tmp_path):
+    """Over a real broker and a real database, as in production."""
+    with restow_up(lab, real_kafka, tmp_path, database=postgres_url) as running:
         yield running
 
 
@@ -35,6 +40,12 @@ def closed_incident(restow, *, within_s):
 
 def evacuations(lab):
     return [one for one in lab.migrations() if one["migration_type"] == "evacuation"]
+
+
+def told_by(events, opened):
+    """The chapters of this incident's story on the public topic, in their order: all but the single steps."""
+    mine = [one["type"].removeprefix("restow.") for one in events if one["correlationid"] == opened["correlationid"]]
+    return [one for one in mine if not one.startswith("step.") and one != "incident.updated"]
 
 
 def refusals(restow):
@@ -65,6 +76,7 @@ def test_a_dead_host_is_fenced_its_servers_run_elsewhere_and_nothing_is_left_whe
 
     events = restow.events()
     opened = next(one for one in events if one["type"] == "restow.incident.opened")
+    assert told_by(events, opened) == STORY
     fenced = next(number for number, one in enumerate(events) if one["type"] == "restow.host.fenced")
     moves = [
         (number, one) for number, one in enumerate(events)

@@ -22,8 +22,8 @@ def skewed(openstack_lab):
 
 
 @pytest.fixture(scope="module")
-def restow(skewed, tmp_path_factory):
-    with restow_up(skewed, tmp_path_factory.mktemp("restow")) as running:
+def restow(skewed, real_kafka, tmp_path_factory):
+    with restow_up(skewed, real_kafka, tmp_path_factory.mktemp("restow")) as running:
         yield running
 
 

@@ -36,13 +36,17 @@ class Killed(BaseException):
 
 
 class MortalDatabase(Database):
-    """A database whose process dies before or after its n-th write, if it is told to, and then does nothing more."""
+    """A database whose process dies before or after its n-th write, if it is told to, and then does nothing more.
+
+    `die_at`: or at the write that tells of a change of a step: ("before" or "after", the step, "started" or "ended").
+    """
 
     def __init__(self, url: str) -> None:
         super().__init__(url, inline=True)
         self.writes = 0
         self.die_before: int | None = None
         self.die_after: int | None = None
+        self.die_at: tuple[str, str, str] | None = None
         self.dead = False
 
     @asynccontextmanager
@@ -55,9 +59,20 @@ class MortalDatabase(Database):
         number = self.writes
         async with super().writing() as transaction:
             yield transaction
-        if self.die_after == number:
+            told = {(when, *told_of_step(event)) for event in transaction.events for when in ("before", "after")}
+            if self.die_at in told and self.die_at[0] == "before":
+                self.dead = True
+                raise Killed
+        if self.die_after == number or self.die_at in told:
             self.dead = True
             raise Killed
+
+
+def told_of_step(event: Event) -> tuple[str, str]:
+    """The step and whether it has started or ended; two empty words for any other event."""
+    if not event.type.startswith("restow.step."):
+        return "", ""
+    return event.data["step"], "started" if event.type.endswith(".started") else "ended"
 
 
 async def in_place(work: Callable[[], Any]) -> Any:
@@ -187,10 +202,10 @@ class Bench:
             )
             transaction.emit(self._event("restow.plan.approved", message, plan, correlation=incident or plan))
 
-    async def approve_unseen(self, plan: str, steps: Iterable[Step], *, request: dict[str, Any]) -> None:
+    async def approve_unseen(self, plan: str, steps: Iterable[Step], **more: Any) -> None:
         """Approved by another process: not through the database of an executor that may be about to die."""
         living, self.started = self.started, []
-        await self.approve(plan, steps, request=request)
+        await self.approve(plan, steps, **more)
         self.started = living
 
     async def order(self, verb: str, plan: str, *, by: str = "berta", why: str = "because") -> None:

@@ -13,6 +13,8 @@ import yaml
 
 from support.openstack_lab import FOLDER, OpenStackLab
 from support.processes import RESTOW, Running, free_port
+from support.real import Part
+from support.topic import read_topic, without_topics
 
 ENDS = ("finished", "failed", "rejected", "cancelled", "stale")
 POLICY: Mapping[str, Any] = {
@@ -24,8 +26,11 @@ POLICY: Mapping[str, Any] = {
 
 
 class Restow:
-    def __init__(self, running: Running, key: str) -> None:
+    """`kafka`: the broker on which everybody may read what happens."""
+
+    def __init__(self, running: Running, key: str, kafka: str) -> None:
         self.running = running
+        self.kafka = kafka
         self.http = httpx2.Client(base_url=running.url, headers={"Authorization": f"Bearer {key}"}, timeout=60)
 
     def get(self, path: str, **query: Any) -> Any:
@@ -63,15 +68,8 @@ class Restow:
         return self.end_of(self.ask(request), within_s=within_s)
 
     def events(self) -> list[dict[str, Any]]:
-        """The whole story so far, oldest first."""
-        found: list[dict[str, Any]] = []
-        cursor = None
-        while True:
-            page = self.get("/v1/events", limit=500, **({"cursor": cursor} if cursor else {}))
-            found += page["items"]
-            cursor = page["next"]
-            if not cursor:
-                return found
+        """The whole story so far, oldest first, as a consumer of the public topic reads it."""
+        return read_topic(self.kafka)
 
     def incidents(self) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self.get("/v1/incidents")["items"]
@@ -79,7 +77,10 @@ class Restow:
 
 
 @contextmanager
-def restow_up(lab: OpenStackLab, folder: Path, *, policy: Mapping[str, Any] = POLICY) -> Iterator[Restow]:
+def restow_up(
+    lab: OpenStackLab, kafka: Part, folder: Path, *, policy: Mapping[str, Any] = POLICY, database: str = ""
+) -> Iterator[Restow]:
+    """Every service in one process, over the real broker; `database` empty: SQLite."""
     machine = [sys.executable, str(FOLDER / "machine.py")]
     settings = {
         "format": "restow.openstack/1", "disks": "shared", "power": {"driver": "command", "command": machine},
@@ -92,13 +93,15 @@ def restow_up(lab: OpenStackLab, folder: Path, *, policy: Mapping[str, Any] = PO
         **{key: value for key, value in os.environ.items() if not key.startswith("RESTOW_") or "LAB" in key},
         "OS_CLIENT_CONFIG_FILE": str(lab.clouds_file), "RESTOW_OPENSTACK_FILE": str(folder / "openstack.yaml"),
         "RESTOW_POLICY_FILE": str(folder / "policy.yaml"), "RESTOW_CLOUD_CACHE_S": "0",
+        "RESTOW_KAFKA_BOOTSTRAP": without_topics(kafka.address), "RESTOW_KAFKA_PARTITIONS": "3",
+        **({"RESTOW_DATABASE_URL": database} if database else {}),
     }  # fmt: skip
     command = [str(RESTOW), "up", "--cloud", "lab", "--port", str(port), "--data", str(folder / "data")]
     running = Running("restow", command, environment, folder / "restow.log", f"http://127.0.0.1:{port}")
     running.start()
     try:
         running.wait_ready()
-        restow = Restow(running, (folder / "data" / "admin.key").read_text().strip())
+        restow = Restow(running, (folder / "data" / "admin.key").read_text().strip(), kafka.address)
         with restow.http:
             yield restow
     finally:

@@ -31,7 +31,6 @@ STEP_ROWS = {
     (StepState.WAITING, StepSignal.EXPIRE): StepState.STALE,
     (StepState.WAITING, StepSignal.FAIL): StepState.FAILED,
     (StepState.STARTED, StepSignal.VERIFY): StepState.FINISHED,
-    (StepState.STARTED, StepSignal.SKIP): StepState.SKIPPED,
     (StepState.STARTED, StepSignal.EXPIRE): StepState.STALE,
     (StepState.STARTED, StepSignal.MISS): StepState.MISSED,
     (StepState.STARTED, StepSignal.FAIL): StepState.FAILED,

@@ -45,7 +45,7 @@ def step_after(state: StepState, signal: StepSignal) -> StepState:
             return StepState.STARTED
         case StepState.STARTED, StepSignal.VERIFY:
             return StepState.FINISHED
-        case ((StepState.WAITING | StepState.STARTED), StepSignal.SKIP):
+        case StepState.WAITING, StepSignal.SKIP:
             return StepState.SKIPPED
         case ((StepState.WAITING | StepState.STARTED), StepSignal.EXPIRE):
             return StepState.STALE
