@@ -195,6 +195,29 @@ async def test_a_running_migration_that_does_not_converge_can_be_brought_to_its_
     assert set(await port.allocations("s1")) == {"h2"}
 
 
+async def test_a_server_that_a_move_left_in_error_is_active_again_once_that_is_cleared(port, embedded, clock):
+    with pytest.raises(PermanentError):
+        await port.clear_error("s1")
+    embedded.port(CLOUD.domain).trouble.fails("s1", in_error=True)
+    await port.live_migrate("s1", to="h2", request_id="r1")
+    clock.forward(60)
+    assert (await port.server("s1")).state is ServerState.ERROR
+    await port.clear_error("s1")
+    after = await port.server("s1")
+    assert (after.state, after.host, after.task) == (ServerState.ACTIVE, "h1", None)
+    with pytest.raises(NotFoundError):
+        await port.clear_error("nobody")
+
+
+async def test_an_error_is_not_cleared_where_no_guest_runs(port, embedded, clock):
+    embedded.port(CLOUD.domain).trouble.fails("stopped", in_error=True)
+    await port.cold_migrate("stopped", to="h2", request_id="r1")
+    clock.forward(120)
+    assert (await port.server("stopped")).state is ServerState.ERROR
+    with pytest.raises(PermanentError):
+        await port.clear_error("stopped")
+
+
 async def test_stop_keeps_the_claim_and_shelve_gives_it_back(port, clock):
     await port.stop("s1", request_id="r1")
     await port.shelve("s2", request_id="r2")

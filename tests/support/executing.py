@@ -99,6 +99,30 @@ def rescue(host: str, servers: Iterable[tuple[str, str]]) -> tuple[Step, ...]:
     )
 
 
+async def put_approved(
+    transaction: Transaction, plan: str, steps: Iterable[Step], *, id: str, at: datetime, planned_at: datetime,
+    domain: str = DOMAIN, request: dict[str, Any] | None = None, incident: str | None = None,
+) -> None:  # fmt: skip
+    """A plan of these steps, approved: its documents and the word of it."""
+    asked: AnyRequest = parse_request(request or {"goal": "evacuate", "hosts": ["h1"], "mode": "auto"})
+    cloud = json.dumps({"taken_at": planned_at.isoformat()}).encode()
+    snapshot = await put_document(transaction, cloud, kind="restow.cloud/1", at=at)
+    body = Plan(
+        id=plan, outcome=Outcome.PLAN, request=asked, domain=domain, snapshot=snapshot, seed=1, engine="test",
+        steps=tuple(steps),
+    )  # fmt: skip
+    digest = await put_document(transaction, json.dumps(body.dump()).encode(), kind="restow.plan/1", at=at)
+    message = PlanState(
+        plan=plan, by="anna", document=digest, incident=incident, goal=asked.goal, mode=asked.mode.value
+    )
+    transaction.emit(
+        first_event(
+            "restow.plan.approved", message, id=id, source="test", domain=domain, subject=plan, time=at,
+            correlation=incident or plan,
+        )
+    )  # fmt: skip
+
+
 @dataclass
 class Executor:
     """One process: its handler and its loop."""
@@ -186,21 +210,13 @@ class Bench:
         self, plan: str, steps: Iterable[Step], *, request: dict[str, Any] | None = None, incident: str | None = None,
         planned_at: datetime = datetime(2026, 11, 22, 12, tzinfo=UTC),
     ) -> None:  # fmt: skip
-        asked: AnyRequest = parse_request(request or {"goal": "evacuate", "hosts": ["h1"], "mode": "auto"})
-        cloud = json.dumps({"taken_at": planned_at.isoformat()}).encode()
+        self.numbers += 1
+        number = id_of_effect("bench", str(self.numbers))
         async with self.mouth.writing() as transaction:
-            snapshot = await put_document(transaction, cloud, kind="restow.cloud/1", at=self.clock.now())
-            body = Plan(
-                id=plan, outcome=Outcome.PLAN, request=asked, domain=DOMAIN, snapshot=snapshot, seed=1, engine="test",
-                steps=tuple(steps),
+            await put_approved(
+                transaction, plan, steps, id=number, at=self.clock.now(), planned_at=planned_at, incident=incident,
+                request=request,
             )  # fmt: skip
-            digest = await put_document(
-                transaction, json.dumps(body.dump()).encode(), kind="restow.plan/1", at=self.clock.now()
-            )
-            message = PlanState(
-                plan=plan, by="anna", document=digest, incident=incident, goal=asked.goal, mode=asked.mode.value
-            )
-            transaction.emit(self._event("restow.plan.approved", message, plan, correlation=incident or plan))
 
     async def approve_unseen(self, plan: str, steps: Iterable[Step], **more: Any) -> None:
         """Approved by another process: not through the database of an executor that may be about to die."""

@@ -230,7 +230,7 @@ class Handler(BaseHTTPRequestHandler):
             trouble.times -= 1
             time.sleep(trouble.wait_s)
             if trouble.cut == "before":
-                self._cut()
+                cut(self)
                 return
             if trouble.status is not None:
                 self._send(trouble.status, problem("trouble on purpose"))
@@ -240,7 +240,7 @@ class Handler(BaseHTTPRequestHandler):
             return
         status, document = self.stand_in.answer(self.command, url.path, dict(parse_qsl(url.query)), body)
         if trouble is not None and trouble.cut == "after":
-            self._cut()
+            cut(self)
             return
         self._send(status, document)
 
@@ -258,12 +258,13 @@ class Handler(BaseHTTPRequestHandler):
             self.end_headers()
             self.wfile.write(data)
 
-    def _cut(self) -> None:
-        self.close_connection = True
-        self.connection.shutdown(socket.SHUT_RDWR)
-
     def log_message(self, format: str, *args: Any) -> None:
         """Nothing: calls are counted."""
+
+
+def cut(handler: BaseHTTPRequestHandler) -> None:
+    handler.close_connection = True
+    handler.connection.shutdown(socket.SHUT_RDWR)
 
 
 class Server(ThreadingHTTPServer):

@@ -78,20 +78,25 @@ class Restow:
 
 @contextmanager
 def restow_up(
-    lab: OpenStackLab, kafka: Part, folder: Path, *, policy: Mapping[str, Any] = POLICY, database: str = ""
-) -> Iterator[Restow]:
-    """Every service in one process, over the real broker; `database` empty: SQLite."""
+    lab: OpenStackLab, kafka: Part, folder: Path, *, policy: Mapping[str, Any] = POLICY, database: str = "",
+    clouds_file: Path | None = None, **more: Any,
+) -> Iterator[Restow]:  # fmt: skip
+    """Every service in one process, over the real broker; `database` empty: SQLite.
+
+    `clouds_file`: another way to the same cloud. `more` goes into RESTOW_OPENSTACK_FILE.
+    """
     machine = [sys.executable, str(FOLDER / "machine.py")]
     settings = {
         "format": "restow.openstack/1", "disks": "shared", "power": {"driver": "command", "command": machine},
-        "probes": [{"source": "storage", "command": [*machine, "alive"]}],
+        "probes": [{"source": "storage", "command": [*machine, "alive"]}], **more,
     }  # fmt: skip
     (folder / "openstack.yaml").write_text(yaml.safe_dump(settings))
     (folder / "policy.yaml").write_text(yaml.safe_dump(dict(policy)))
     port = free_port()
     environment = {
         **{key: value for key, value in os.environ.items() if not key.startswith("RESTOW_") or "LAB" in key},
-        "OS_CLIENT_CONFIG_FILE": str(lab.clouds_file), "RESTOW_OPENSTACK_FILE": str(folder / "openstack.yaml"),
+        "OS_CLIENT_CONFIG_FILE": str(clouds_file or lab.clouds_file),
+        "RESTOW_OPENSTACK_FILE": str(folder / "openstack.yaml"),
         "RESTOW_POLICY_FILE": str(folder / "policy.yaml"), "RESTOW_CLOUD_CACHE_S": "0",
         "RESTOW_KAFKA_BOOTSTRAP": without_topics(kafka.address), "RESTOW_KAFKA_PARTITIONS": "3",
         **({"RESTOW_DATABASE_URL": database} if database else {}),

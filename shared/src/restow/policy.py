@@ -122,6 +122,9 @@ class ExecutionPolicy(Message):
     overdue: Literal["abort", "force-complete"] = Field(
         default="abort", description="a live migration that takes longer: given up, or brought to its end at once"
     )
+    clear_errors: bool = Field(
+        default=False, description="a server that a failed move left in error, though its guest runs, is active again"
+    )
     replans_max: int = Field(default=5, ge=0, le=20)
     server_cool_down_s: float = Field(default=1800.0, ge=0, description="no second optional move sooner")
 

@@ -90,6 +90,9 @@ class CloudWriter(Protocol):
     async def confirm_cold_migration(self, server: ServerId) -> None:
         """Give the source's end back. Only for a move of our own: a resize is its user's to confirm."""
 
+    async def clear_error(self, server: ServerId) -> None:
+        """Declare a server in error active again. Refused unless its guest is known to run, with nothing under way."""
+
     async def evacuate(self, server: ServerId, *, to: HostName, request_id: str) -> None:
         """Rebuild elsewhere; refused unless the host is down. Never ask twice: look first."""
 

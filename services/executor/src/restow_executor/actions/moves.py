@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from restow.cloud.model import Cloud, HostState, Resource, Server, ServerState
 from restow.cloud.port import CloudPort, Migration, MigrationStatus
-from restow.errors import NotFoundError
+from restow.errors import NotFoundError, PermanentError
 from restow.ids import HostName, ServerId
 from restow_executor.actions.base import Broken, Changed, Check, Done, Go, Later, Look, NoSign, Site, Underway, Verified
 from restow_executor.progress import StepState
@@ -124,8 +124,8 @@ async def check_move(site: Site, *, state_kept: bool) -> Check:
         if running or server.task is not None:
             return Underway(f"{server_id} has a task under way: {server.task or running[-1].status.value}")
         if server.host != target:
-            why = mine.reason or "the cloud gave no reason"
-            return Broken(f"{mine.kind} to {target} is {mine.status.value}: {why}", StepState.MISSED)
+            why = f"{mine.kind} to {target} is {mine.status.value}: {mine.reason or 'the cloud gave no reason'}"
+            return await left_in_error(site, server, why) or Broken(why, StepState.MISSED)
     if running or server.task is not None:
         return Underway(f"{server_id} has a task under way: {server.task or running[-1].status.value}")
     if server.host == target:
@@ -135,6 +135,24 @@ async def check_move(site: Site, *, state_kept: bool) -> Check:
     if _late(site):
         return Broken(f"the move is completed but {server_id} is on {server.host}", StepState.STALE)
     return Underway(f"completed, but {server_id} still shows {server.host}")
+
+
+async def left_in_error(site: Site, server: Server, why: str) -> Check | None:
+    """What to do about a server that a failed move of ours left in error on its old host; None if it did not.
+
+    No plan can move it then, but for an evacuation, which Nova takes from error too.
+    """
+    if server.state is not ServerState.ERROR or site.before.get("state") == "error" or site.step.action == "evacuate":
+        return None
+    remedy = f"if its guest runs there: openstack server set --state active {server.id}"
+    if site.policy.execution.clear_errors:
+        try:
+            await site.port.clear_error(server.id)
+        except PermanentError as refused:
+            remedy = f"it stays so: {refused}"
+        else:
+            return Underway(f"{server.id} was left in error though its guest runs: declared active again")
+    return Broken(f"{why}; {server.id} is in error on {server.host}: a person must look; {remedy}", StepState.FAILED)
 
 
 async def _proof(site: Site, server: Server, *, source: HostName, target: HostName, state_kept: bool) -> Check:

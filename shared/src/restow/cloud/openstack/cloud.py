@@ -98,6 +98,9 @@ class OpenStackCloud:
     async def confirm_cold_migration(self, server: ServerId) -> None:
         await self._in_thread(lambda: self._doer.confirm(server))
 
+    async def clear_error(self, server: ServerId) -> None:
+        await self._in_thread(lambda: self._doer.clear_error(server))
+
     async def evacuate(self, server: ServerId, *, to: HostName, request_id: str) -> None:
         await self._in_thread(lambda: self._doer.evacuate(server, to, request_id))
 

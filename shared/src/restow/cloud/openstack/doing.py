@@ -17,6 +17,7 @@ EVACUATE_RUNNING = "2.94"  # from 2.95 on an evacuated server stays shut off
 UNSHELVE_TO_HOST = 91
 COLD_TO_HOST = "2.56"
 ABORT_QUEUED = "2.65"
+RUNNING = 1  # Nova's power_state of a guest that runs
 REASON_MAX = 255  # of Nova's column
 
 log = structlog.get_logger(__name__)
@@ -47,6 +48,14 @@ class Doer:
         if self._look.server(server).task != VERIFY:
             raise PermanentError(f"server {server} has no finished move that waits to be confirmed")
         self._act(server, {"confirmResize": None})
+
+    def clear_error(self, server: ServerId) -> None:
+        """By Nova's last look at its guest. Where that has ended since, Nova's next look says so again."""
+        found = self._api.get("compute", f"/servers/{server}")["server"]
+        runs = found.get("OS-EXT-STS:power_state") == RUNNING
+        if found["status"] != "ERROR" or found.get("OS-EXT-STS:task_state") is not None or not runs:
+            raise PermanentError(f"server {server} is not in error while its guest runs")
+        self._act(server, {"os-resetState": {"state": "active"}})
 
     def abort(self, server: ServerId) -> None:
         number = self._under_way(server)

@@ -114,6 +114,9 @@ class SimulatedCloud:
     async def confirm_cold_migration(self, server: ServerId) -> None:
         await self._acting("confirm_cold_migration", (server,), "", lambda: moves.confirm(self._world, server))
 
+    async def clear_error(self, server: ServerId) -> None:
+        await self._acting("clear_error", (server,), "", lambda: moves.clear_error(self._world, server))
+
     async def force_complete(self, server: ServerId) -> None:
         await self._acting("force_complete", (server,), "", lambda: moves.force_complete(self._world, server))
 

@@ -89,6 +89,14 @@ def confirm(world: World, server_id: ServerId) -> None:
     _arrived(world, attempt, server, server.state)
 
 
+def clear_error(world: World, server_id: ServerId) -> None:
+    server = world.server(server_id)
+    runs = server.host is not None and server.id in world.ledger.guests_of(server.host)
+    if server.state is not ServerState.ERROR or server.task is not None or not runs:
+        raise PermanentError(f"server {server_id} is not in error while its guest runs")
+    world.settle_records(server, host=server.host, state=ServerState.ACTIVE)
+
+
 def interrupt(world: World, host: HostNow) -> None:
     """What copies to or from this host comes to nothing: it crashed, hung, lost its network or its power."""
     for attempt in world.all_under_way():

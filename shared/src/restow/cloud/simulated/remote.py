@@ -77,6 +77,9 @@ class RemoteCloud:
     async def confirm_cold_migration(self, server: ServerId) -> None:
         await self.call("confirm_cold_migration", server=server)
 
+    async def clear_error(self, server: ServerId) -> None:
+        await self.call("clear_error", server=server)
+
     async def force_complete(self, server: ServerId) -> None:
         await self.call("force_complete", server=server)
 

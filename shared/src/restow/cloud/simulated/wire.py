@@ -149,7 +149,7 @@ METHODS: Mapping[str, Method] = {
     **dict.fromkeys(
         ("live_migrate", "cold_migrate", "evacuate", "abort_migration", "start", "stop", "shelve"), _ACTION
     ),
-    **dict.fromkeys(("confirm_cold_migration", "force_complete"), _ACTION),
+    **dict.fromkeys(("confirm_cold_migration", "force_complete", "clear_error"), _ACTION),
     **dict.fromkeys(("disable", "enable", "force_down", "power"), _ACTION),
     **dict.fromkeys(("inject", "clear_faults", "remove_server"), Method(_nothing)),
     "add_server": Method(_nothing, server_value=True),
