@@ -1,5 +1,6 @@
 """The Helm chart: lint, every supported mode against the schemas of Kubernetes, and refusal of typical mistakes."""
 
+import json
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 CHART = ROOT / "deploy" / "helm" / "restow"
 VALUES = sorted((CHART / "ci").glob("*-values.yaml"))
 KUBERNETES = ("1.25", "1.30", "1.34")
-CUSTOM = {"PodMonitor"}  # not a kind of Kubernetes itself
+CUSTOM = {"HTTPRoute", "KafkaTopic", "PodMonitor", "ScaledObject", "TriggerAuthentication"}  # not of Kubernetes itself
 GIVEN = ("--set", "database.existingSecret=db", "--set", "kafka.bootstrap=kafka:9092")
 
 Manifest = dict[str, Any]
@@ -124,7 +125,9 @@ def test_a_changed_policy_rolls_the_pods_and_is_the_mounted_file(helm: str) -> N
 def test_selectors_find_the_pods_they_are_meant_for(helm: str) -> None:
     manifests = rendered(helm, "--values", CHART / "ci" / "services-values.yaml")
     labels = [
-        one["spec"]["template"]["metadata"]["labels"] for one in manifests if one["kind"] in ("Deployment", "Job")
+        (one if one["kind"] == "Pod" else one["spec"]["template"])["metadata"]["labels"]
+        for one in manifests
+        if one["kind"] in ("Deployment", "Job", "Pod")
     ]
     for one in manifests:
         wanted = {
@@ -136,25 +139,135 @@ def test_selectors_find_the_pods_they_are_meant_for(helm: str) -> None:
             assert any(wanted(one["spec"]).items() <= have.items() for have in labels), one["metadata"]["name"]
 
 
+def containers(manifests: list[Manifest]) -> dict[str, dict[str, Any]]:
+    """What each container is told by its environment, by the container's name: a value, or (Secret, key)."""
+    found: dict[str, dict[str, Any]] = {}
+    for _, pod in pods(manifests):
+        for one in pod["containers"]:
+            told = {}
+            for variable in one.get("env", ()):
+                source = variable.get("valueFrom", {}).get("secretKeyRef")
+                told[variable["name"]] = variable.get("value") if source is None else (source["name"], source["key"])
+            found[one["name"]] = told
+    return found
+
+
+def test_kafka_and_the_database_are_reached_as_the_secrets_say(helm: str) -> None:
+    manifests = rendered(helm, "--values", CHART / "ci" / "services-values.yaml")
+    told = containers(manifests)
+    for name in ("api", "detector", "executor", "planner"):
+        assert told[name]["RESTOW_DATABASE_URL"] == ("restow-database", "url")
+        assert told[name]["PGSSLMODE"] == "verify-full"
+        assert told[name]["PGSSLROOTCERT"] == "/etc/restow-database/ca.crt"
+        assert told[name]["PGSSLKEY"] == "/etc/restow-database-client/tls.key"
+        assert told[name]["RESTOW_KAFKA_SECURITY_PROTOCOL"] == "SASL_SSL"
+        assert told[name]["RESTOW_KAFKA_USERNAME"] == "restow"
+        assert told[name]["RESTOW_KAFKA_PASSWORD"] == ("kafka-user", "password")
+        assert told[name]["RESTOW_KAFKA_CA_FILE"] == "/etc/restow-kafka/ca.crt"
+    assert "RESTOW_KAFKA_BOOTSTRAP" not in told["migrate"], "a program has what it uses, no more"
+
+
+def test_every_mounted_file_has_its_volume_and_every_secret_is_the_given_one(helm: str) -> None:
+    for values in VALUES:
+        for name, pod in pods(rendered(helm, "--values", values)):
+            volumes = {volume["name"] for volume in pod["volumes"]}
+            for container in pod["containers"]:
+                assert {mount["name"] for mount in container["volumeMounts"]} == volumes, (values.stem, name)
+
+
+def test_an_openstack_cloud_comes_from_the_given_secret(helm: str) -> None:
+    told = containers(rendered(helm, "--values", CHART / "ci" / "openstack-values.yaml"))
+    for name in ("api", "detector", "executor", "planner"):
+        assert told[name]["RESTOW_CLOUD"] == "openstack:mycloud"
+        assert told[name]["OS_CLIENT_CONFIG_FILE"] == "/etc/restow-cloud/clouds.yaml"
+        assert told[name]["RESTOW_OPENSTACK_FILE"] == "/etc/restow-cloud/restow.yaml"
+        assert told[name]["RESTOW_DOMAINS"] == "one,two"
+
+
+@pytest.mark.parametrize(("by", "jobs", "topics"), [("job", 1, 0), ("strimzi", 0, 4), ("none", 0, 0)])
+def test_topics_are_made_by_one_alone(helm: str, by: str, jobs: int, topics: int) -> None:
+    manifests = rendered(helm, *GIVEN, "--set", f"topics.by={by}", "--set", "topics.strimziCluster=events")
+    assert (
+        len([one for one in manifests if one["metadata"]["name"] == "r-restow-topics" and one["kind"] == "Job"]) == jobs
+    )
+    assert len([one for one in manifests if one["kind"] == "KafkaTopic"]) == topics
+    assert containers(manifests)["planner"]["RESTOW_KAFKA_CREATE_TOPICS"] == "false"
+
+
+def test_what_scales_by_itself_is_given_no_number_of_replicas(helm: str) -> None:
+    manifests = rendered(helm, "--values", CHART / "ci" / "services-values.yaml")
+    named = {(one["kind"], one["metadata"]["name"]): one for one in manifests}
+    assert "replicas" not in named["Deployment", "healing-api"]["spec"]
+    assert "replicas" not in named["Deployment", "healing-planner"]["spec"]
+    assert named["HorizontalPodAutoscaler", "healing-api"]["spec"]["minReplicas"] == 2
+    triggers = named["ScaledObject", "healing-planner"]["spec"]["triggers"]
+    assert {one["metadata"]["topic"] for one in triggers} == {"restow.commands.v1", "restow.healing.v1"}
+    assert {one["metadata"]["consumerGroup"] for one in triggers} == {"planner"}
+
+
+@pytest.mark.parametrize("values", VALUES, ids=lambda path: path.stem)
+def test_every_pod_is_under_a_policy_that_closes_both_ways(helm: str, values: Path) -> None:
+    manifests = rendered(helm, "--values", values)
+    policies = [one["spec"] for one in manifests if one["kind"] == "NetworkPolicy"]
+    if not policies:
+        assert "networkPolicy: {enabled: false}" in values.read_text()
+        return
+    for one in manifests:
+        template = one if one["kind"] == "Pod" else one.get("spec", {}).get("template")
+        if template is None or one["kind"] not in ("Pod", "Job", "Deployment"):
+            continue
+        labels = template["metadata"]["labels"]
+        on = [policy for policy in policies if policy["podSelector"]["matchLabels"].items() <= labels.items()]
+        assert {way for policy in on for way in policy["policyTypes"]} == {"Ingress", "Egress"}, one["metadata"]["name"]
+
+
+def test_every_value_is_described_and_every_described_value_has_its_default() -> None:
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    values = yaml.safe_load((CHART / "values.yaml").read_text())
+
+    def compared(where: str, described: Manifest, given: Any) -> None:
+        if "$ref" in described:
+            described = {**schema["definitions"][described["$ref"].rpartition("/")[2]], **described}
+        assert described.get("description"), where
+        if isinstance(given, dict) and "properties" in described and not where.endswith(".resources"):
+            assert set(described["properties"]) - {"global"} == set(given), where
+            for name, one in given.items():
+                compared(f"{where}.{name}", described["properties"][name], one)
+
+    compared("values", schema, values)
+
+
 @pytest.mark.parametrize(
-    ("mistake", "named"),
+    ("mistake", "told"),
     [
-        (("--set", "database.existingSecret="), "existingSecret"),
-        (("--set", "kafka.bootstrap=kafka"), "bootstrap"),
-        (("--set", "mode=cluster"), "mode"),
-        (("--set", "replicas=3"), "replicas"),
-        (("--set", "services.planner.replica=3"), "replica"),
-        (("--set", "services.notifier.replicas=1"), "notifier"),
-        (("--set-string", "services.api.replicas=two"), "replicas"),
-        (("--set", "image.pullPolicy=always"), "pullPolicy"),
-        (("--set", "cloud.kind=address"), "address"),
-        (("--set", "settings.LOG_LEVEL=debug"), "LOG_LEVEL"),
-        (("--set", "policy.rules=null", "--set", "policy.blast_radius.hosts=2"), "format"),
-        (("--set", "service.port=0"), "port"),
-        (("--set", "services.planner.resources.limits.memory=4GB"), "memory"),
+        (("--set", "database.existingSecret="), "database.existingSecret: name the Secret that holds the URL"),
+        (("--set", "kafka.bootstrap="), "kafka.bootstrap: HOST:PORT of your Kafka"),
+        (("--set", "kafka.bootstrap=kafka"), "at '/kafka/bootstrap': 'kafka' does not match"),
+        (("--set", "mode=cluster"), "at '/mode': value must be one of 'services', 'embedded'"),
+        (("--set", "replicas=3"), "additional properties 'replicas' not allowed"),
+        (
+            ("--set", "services.planner.replica=3"),
+            "at '/services/planner': additional properties 'replica' not allowed",
+        ),
+        (("--set", "services.notifier.replicas=1"), "at '/services': additional properties 'notifier' not allowed"),
+        (("--set-string", "services.api.replicas=two"), "at '/services/api/replicas': got string, want integer"),
+        (("--set", "image.pullPolicy=always"), "at '/image/pullPolicy': value must be one of 'Always'"),
+        (("--set", "cloud.kind=address"), "cloud.address: http://HOST:PORT"),
+        (("--set", "cloud.kind=openstack"), "cloud.name and cloud.existingSecret"),
+        (("--set", "settings.LOG_LEVEL=debug"), "at '/settings': additional properties 'LOG_LEVEL' not allowed"),
+        (("--set", "policy.blast_radius.hosts=2"), "at '/policy': missing property 'format'"),
+        (("--set", "service.port=0"), "at '/service/port': minimum: got 0, want 1"),
+        (("--set", "services.planner.resources.limits.memory=4GB"), "resources/limits/memory': '4GB' does not match"),
+        (("--set", "kafka.protocol=SASL_SSL"), "kafka.sasl.existingSecret: kafka.protocol SASL_SSL needs a Secret"),
+        (("--set", "kafka.sasl.existingSecret=k"), "kafka.protocol: PLAINTEXT does not use kafka.sasl"),
+        (("--set", "kafka.tls.existingSecret=k"), "kafka.protocol: PLAINTEXT does not use kafka.tls"),
+        (("--set", "database.tls.mode=verify-full"), "database.tls.existingSecret: mode verify-full needs a Secret"),
+        (("--set", "topics.by=strimzi"), "topics.strimziCluster: the name of the Kafka resource"),
+        (("--set", "services.api.autoscaling.min=9"), "services.api.autoscaling.min: not above max"),
+        (("--set", "httpRoute.enabled=true"), "httpRoute.parentRefs: the Gateway that carries the route"),
     ],
 )
-def test_a_typical_mistake_is_refused_and_named(helm: str, mistake: tuple[str, ...], named: str) -> None:
+def test_a_typical_mistake_is_refused_and_named(helm: str, mistake: tuple[str, ...], told: str) -> None:
     done = run(helm, "template", "r", CHART, *GIVEN, *mistake)
     assert done.returncode != 0
-    assert named in done.stderr
+    assert told in done.stderr

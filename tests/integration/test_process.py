@@ -1,6 +1,7 @@
 """The command as a process: comes up, says so, drains on a signal, and ends with a code that tells why."""
 
 import contextlib
+import http.client
 import json
 import os
 import signal
@@ -76,6 +77,30 @@ def test_up_runs_everything_and_ends_well_on_a_signal(tmp_path, number):
             _, errors = running.communicate(timeout=60)
             assert running.returncode == 0, errors
             assert "Traceback" not in errors
+
+
+def test_a_stopping_process_says_so_and_serves_on_without_holding_connections(tmp_path):
+    with process("up", "--port", "0", "--data", f"{tmp_path}/data", RESTOW_STOP_DELAY_S="3") as running:
+        url = running.stdout.readline().split("Console and API: ")[1].split()[0].rstrip("/")
+        until_ready(url)
+        held = http.client.HTTPConnection(url.removeprefix("http://"), timeout=10)
+
+        def asked() -> tuple[int, str | None]:
+            held.request("GET", "/livez")
+            with held.getresponse() as answer:
+                answer.read()
+                return answer.status, answer.getheader("connection")
+
+        assert asked() == (200, None)
+        running.send_signal(signal.SIGTERM)
+        until = time.monotonic() + 3
+        while fetched(f"{url}/readyz")[0] == 200:
+            assert time.monotonic() < until
+        assert "this process is stopping" in fetched(f"{url}/readyz")[1]
+        assert asked() == (200, "close")
+        held.close()
+        _, errors = running.communicate(timeout=60)
+        assert running.returncode == 0, errors
 
 
 def test_a_container_without_its_database_ends_with_5_and_says_what_it_tried():

@@ -52,8 +52,20 @@ RESERVED = frozenset({"restow", "policy", "detector", "planner", "executor", "ap
 _KEY = re.compile(r"rk_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
 
 
-def _digest(secret: str) -> str:
+def digest_of(secret: str) -> str:
+    """What is kept of a secret."""
     return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def new_key() -> tuple[str, str]:
+    """The id and the secret of a key that nobody has yet."""
+    return secrets.token_hex(6), secrets.token_urlsafe(SECRET_BYTES)
+
+
+def parts_of_key(key: str) -> tuple[str, str] | None:
+    """The id and the secret of `rk_<id>_<secret>`; None if it is none."""
+    match = _KEY.fullmatch(key)
+    return None if match is None else (match[1], match[2])
 
 
 def checked(name: str, role: str) -> tuple[str, Role]:
@@ -77,10 +89,16 @@ async def make_key(
     taken = select(ApiKeyRow.id).where(ApiKeyRow.name == name, ApiKeyRow.revoked_at.is_(None))
     if (await transaction.session.execute(taken)).first() is not None:
         raise BadInputError("key", (FieldError("name", name, "a name that no other valid key has"),))
-    key_id, secret = secrets.token_hex(6), secrets.token_urlsafe(SECRET_BYTES)
+    key_id, secret = new_key()
     now = clock.now()
     row = ApiKeyRow(
-        id=key_id, name=name, role=wanted.value, digest=_digest(secret), created_at=now, created_by=by, revoked_at=None
+        id=key_id,
+        name=name,
+        role=wanted.value,
+        digest=digest_of(secret),
+        created_at=now,
+        created_by=by,
+        revoked_at=None,
     )
     transaction.session.add(row)
     transaction.session.add(
@@ -117,13 +135,13 @@ async def list_keys(database: Database) -> tuple[ApiKeyRow, ...]:
 
 async def principal_of_key(database: Database, key: str) -> Principal | None:
     """Who holds this key; None if nobody does, or no longer."""
-    match = _KEY.fullmatch(key)
-    if match is None:
+    parts = parts_of_key(key)
+    if parts is None:
         return None
     async with database.reading() as session:
-        row = await session.get(ApiKeyRow, match[1])
-    stored = row.digest if row is not None else _digest("")
-    same = hmac.compare_digest(stored, _digest(match[2]))  # compared also for an unknown id: equal time
+        row = await session.get(ApiKeyRow, parts[0])
+    stored = row.digest if row is not None else digest_of("")
+    same = hmac.compare_digest(stored, digest_of(parts[1]))  # compared also for an unknown id: equal time
     if row is None or not same or row.revoked_at is not None:
         return None
     return Principal(row.id, row.name, Role(row.role))
@@ -136,12 +154,12 @@ async def open_session(transaction: Transaction, clock: Clock, who: Principal, *
     """A secret for the cookie; only its digest is kept."""
     secret = secrets.token_urlsafe(SECRET_BYTES)
     expires_at = clock.now() + timedelta(seconds=kept_s)
-    transaction.session.add(SessionRow(digest=_digest(secret), key=who.key, expires_at=expires_at))
+    transaction.session.add(SessionRow(digest=digest_of(secret), key=who.key, expires_at=expires_at))
     return secret
 
 
 async def close_session(transaction: Transaction, secret: str) -> None:
-    await transaction.session.execute(delete(SessionRow).where(SessionRow.digest == _digest(secret)))
+    await transaction.session.execute(delete(SessionRow).where(SessionRow.digest == digest_of(secret)))
 
 
 async def principal_of_session(database: Database, clock: Clock, secret: str) -> Principal | None:
@@ -149,7 +167,7 @@ async def principal_of_session(database: Database, clock: Clock, secret: str) ->
         wanted = (
             select(ApiKeyRow)
             .join(SessionRow, SessionRow.key == ApiKeyRow.id)
-            .where(SessionRow.digest == _digest(secret), SessionRow.expires_at > clock.now())
+            .where(SessionRow.digest == digest_of(secret), SessionRow.expires_at > clock.now())
             .where(ApiKeyRow.revoked_at.is_(None))
         )
         row = (await session.execute(wanted)).scalar_one_or_none()

@@ -10,6 +10,7 @@ from restow_api import console, openapi, problems
 from restow_api.access import ACCESS, GuardedRoute, allowed_methods
 from restow_api.front import Front
 from restow_api.http import BodyLimit, Hardened, answer
+from restow_api.keyfile import KeyFile
 from restow_api.routes import ROUTERS
 from restow_api.settings import ApiSettings
 from restow_api.views import Views
@@ -20,6 +21,12 @@ TIDY_EVERY_S = 600.0
 def build(context: Context) -> Service:
     """Raises BadInputError for a wrong setting."""
     front = Front(context, ApiSettings.from_environment(context.environment))
+
+    keyed: tuple[Loop, ...] = ()
+    if front.settings.api_keys_file is not None:
+        keys = KeyFile(front.settings.api_keys_file, context.database, context.clock)
+        keys.read()  # what is wrong with it stops the start, not the night
+        keyed = (Loop("keys file", keys.follow),)
 
     async def tidy() -> None:
         try:
@@ -32,7 +39,7 @@ def build(context: Context) -> Service:
     return Service(
         name="api",
         handlers=(Views(),),
-        loops=(Loop("tidying", tidy),),
+        loops=(Loop("tidying", tidy), *keyed),
         checks=(("database", context.database.ping),),
         app=app_of(front),
     )

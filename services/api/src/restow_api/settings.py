@@ -1,6 +1,7 @@
 """The api's own settings, read once from `RESTOW_…` variables; pure."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -22,6 +23,7 @@ class ApiSettings(BaseModel):
     event_heartbeat_s: Annotated[float, Field(ge=1, le=300)] = 15.0
     cloud_cache_s: Annotated[float, Field(ge=0, le=300)] = 2.0
     check_timeout_s: Annotated[float, Field(gt=0, le=60)] = 3.0
+    api_keys_file: Path | None = None
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Self:
@@ -29,7 +31,7 @@ class ApiSettings(BaseModel):
         given = {
             name: environment[f"RESTOW_{name.upper()}"]
             for name in cls.model_fields
-            if f"RESTOW_{name.upper()}" in environment
+            if environment.get(f"RESTOW_{name.upper()}")
         }
         try:
             return cls.model_validate(given)

@@ -62,6 +62,22 @@ class _Server(uvicorn.Server):
         yield
 
 
+class _Farewell:
+    """An ASGI app that can ask its clients to hold no connection, so that a load balancer places the next."""
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+        self.told = False
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        async def closing(message: Any) -> None:
+            if self.told and message["type"] == "http.response.start":
+                message = {**message, "headers": [*message.get("headers", ()), (b"connection", b"close")]}
+            await send(message)
+
+        await self._app(scope, receive, closing if scope["type"] == "http" else send)
+
+
 class HttpServer:
     """An ASGI app on a port; 0 takes a free one."""
 
@@ -69,9 +85,10 @@ class HttpServer:
         self._host = host
         self._socket: socket.socket | None = None
         self.port = port
+        self._farewell = _Farewell(app)
         self._server = _Server(
             uvicorn.Config(
-                app,
+                self._farewell,
                 log_config=None,
                 access_log=False,
                 timeout_graceful_shutdown=GRACE_S,
@@ -100,6 +117,10 @@ class HttpServer:
             await asyncio.sleep(0.01)
         if self._task.done():
             await self._task
+
+    def keep_no_connections(self) -> None:
+        """From now on every answer ends its connection; none is left to be cut off by `stop`."""
+        self._farewell.told = True
 
     async def stop(self) -> None:
         if self._task is not None:

@@ -21,7 +21,7 @@ from restow.cloud.port import CloudPort, Clouds
 from restow.database.engine import Database, DatabaseAwayError
 from restow.database.schema import check_current
 from restow.database.tables import EventRow, LeaseRow
-from restow.errors import NotFoundError
+from restow.errors import NotFoundError, TransientError
 from restow.ids import DomainName
 from restow.log.delivery import Delivery
 from restow.log.port import Consumer
@@ -89,6 +89,7 @@ class Process:
     names: Sequence[str] | None = None
     instance: str = field(default_factory=instance_name)
     on_ready: Callable[[str], None] | None = None
+    leaving: bool = False
 
     async def run(self) -> None:
         """Until SIGTERM or SIGINT, then drained.
@@ -115,6 +116,7 @@ class Process:
                 if waiting.done():
                     waiting.result()
                 waiting.cancel()
+                await self._take_leave(server)
                 log.info("stopping: events at hand are brought to their end", instance=self.instance)
             finally:
                 await installation.stop(drain_s=self.settings.drain_timeout_s)
@@ -131,6 +133,16 @@ class Process:
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.remove_signal_handler(number)
 
+    async def _take_leave(self, server: HttpServer) -> None:
+        """Say at /readyz that we go, and serve on until load balancers have noticed and clients hold no connection."""
+        self.leaving = True
+        server.keep_no_connections()
+        await asyncio.sleep(self.settings.stop_delay_s)
+
+    async def _check_staying(self) -> None:
+        if self.leaving:
+            raise TransientError("this process is stopping")
+
     async def _start(self, blocking: ThreadBlocking) -> tuple[Installation, HttpServer]:
         await wait_for_database(self.database, timeout_s=self.settings.start_timeout_s)
         await check_current(self.database)
@@ -141,6 +153,7 @@ class Process:
         )  # fmt: skip
         own: tuple[Check, ...] = (
             ("database", self.database.ping), ("schema", lambda: check_current(self.database)), *heard.checks,
+            ("process", self._check_staying),
         )  # fmt: skip
         installation = Installation(
             context, names=self.names, consumer=heard.consumer, loops=heard.loops, checks=own, settle=heard.settle
@@ -167,12 +180,14 @@ class Process:
     async def _log(self) -> Log:
         if not self.settings.kafka_bootstrap:
             return Log()
-        from restow.log.kafka import KafkaLog, KafkaPublisher, create_topics
+        from restow.log.kafka import KafkaLog, KafkaPublisher, create_topics, wait_for_topics
         from restow.log.relay import Relay, settled
 
         access = kafka_access(self.settings)
-        created = await create_topics(access, topic_settings(self.settings), timeout_s=self.settings.start_timeout_s)
-        if created:
+        timeout_s = self.settings.start_timeout_s
+        if not self.settings.kafka_create_topics:
+            await wait_for_topics(access, timeout_s=timeout_s)
+        elif created := await create_topics(access, topic_settings(self.settings), timeout_s=timeout_s):
             log.info("topics created", topics=list(created))
         kafka = KafkaLog(access, Delivery(self.database, self.clock))
         relay = Relay.of(self.database, self.clock, KafkaPublisher(access), holder=self.instance)

@@ -43,6 +43,7 @@ class Settings(BaseSettings):
     kafka_ca_file: File | None = None
     kafka_cert_file: File | None = None
     kafka_key_file: File | None = None
+    kafka_create_topics: bool = True
     kafka_partitions: int = Field(default=12, ge=1, le=10_000)
     kafka_replication: int = Field(default=1, ge=1, le=10)
     kafka_telemetry_hours: int = Field(default=24, ge=1)
@@ -60,6 +61,7 @@ class Settings(BaseSettings):
     otlp_endpoint: str = ""
     blocking_threads: int = Field(default=4, ge=1, le=256)
     start_timeout_s: float = Field(default=60.0, ge=0)
+    stop_delay_s: float = Field(default=0.0, ge=0, le=600)
     drain_timeout_s: float = Field(default=25.0, ge=0)
 
     @field_validator("kafka_bootstrap")

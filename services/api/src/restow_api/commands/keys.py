@@ -32,6 +32,7 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(help="API keys: shown once, kept hashed.", no_args_is_help=True)
     app.add_typer(group, name="keys")
     group.command("create")(create)
+    group.command("generate")(generate)
     group.command("list")(list_keys)
     group.command("revoke")(revoke)
 
@@ -57,6 +58,21 @@ def create(
         show_json(made)
     else:
         typer.echo(f"key {made['id']} of {made['name']}, role {made['role']}, shown this once: {made['key']}")
+
+
+def generate(
+    *, name: Annotated[str, typer.Argument(metavar="NAME", help="Whose it is, as the log will say.")],
+    role: Annotated[str, typer.Option("--role", help="viewer, operator, approver or admin.")],
+) -> None:  # fmt: skip
+    """Print a line for the file that RESTOW_API_KEYS_FILE names; the key is valid once it stands there."""
+    from restow_api import keys
+
+    try:
+        keys.checked(name, role)
+    except BadInputError as error:
+        stop("\n".join(str(one) for one in error.errors), BAD_INPUT)
+    key_id, secret = keys.new_key()
+    typer.echo(f"{name} {role} rk_{key_id}_{secret}")
 
 
 def list_keys(database: DatabaseUrl = None, as_json: AsJson = False, url: Url = URL, data: Data = None) -> None:

@@ -6,6 +6,14 @@ Offsets move after the database. A consumer group's assignment is a hint and nev
 from restow.log.kafka.access import BrokerAwayError, KafkaAccess
 from restow.log.kafka.consumer import KafkaLog
 from restow.log.kafka.publisher import KafkaPublisher
-from restow.log.kafka.topics import TopicSettings, create_topics
+from restow.log.kafka.topics import TopicSettings, create_topics, wait_for_topics
 
-__all__ = ["BrokerAwayError", "KafkaAccess", "KafkaLog", "KafkaPublisher", "TopicSettings", "create_topics"]
+__all__ = [
+    "BrokerAwayError",
+    "KafkaAccess",
+    "KafkaLog",
+    "KafkaPublisher",
+    "TopicSettings",
+    "create_topics",
+    "wait_for_topics",
+]

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import UnknownTopicOrPartitionError
 
 from restow.errors import PermanentError
 from restow.log.kafka.access import BATCH_BYTES, KafkaAccess, patiently
@@ -52,3 +53,21 @@ async def create_topics(access: KafkaAccess, settings: TopicSettings, *, timeout
     if refused:
         raise PermanentError("the broker refuses to create topics: " + "; ".join(str(line) for line in refused))
     return tuple(name for name, code, *_ in errors if code == 0)
+
+
+async def wait_for_topics(access: KafkaAccess, *, timeout_s: float) -> None:
+    """Until all of our topics are there, made by somebody else. Raises BrokerAwayError, which names those that lack."""
+
+    async def ask() -> None:
+        admin = AIOKafkaAdminClient(**access.options())
+        try:
+            await admin.start()
+            missing = sorted(set(Topic) - set(await admin.list_topics()))
+        finally:
+            await admin.close()
+        if missing:
+            raise UnknownTopicOrPartitionError(
+                f"RESTOW_KAFKA_CREATE_TOPICS=false, and there is no {', '.join(missing)}"
+            )
+
+    await patiently(access, ask, timeout_s=timeout_s)
