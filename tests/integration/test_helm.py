@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 CHART = ROOT / "deploy" / "helm" / "restow"
 VALUES = sorted((CHART / "ci").glob("*-values.yaml"))
 KUBERNETES = ("1.25", "1.30", "1.34")
-CUSTOM = {"HTTPRoute", "KafkaTopic", "PodMonitor", "ScaledObject", "TriggerAuthentication"}  # not of Kubernetes itself
+CUSTOM = {"HTTPRoute", "KafkaTopic", "PodMonitor", "PrometheusRule", "ScaledObject", "TriggerAuthentication"}  # not of Kubernetes itself
 GIVEN = ("--set", "database.existingSecret=db", "--set", "kafka.bootstrap=kafka:9092")
 
 Manifest = dict[str, Any]
@@ -44,8 +44,14 @@ def pods(manifests: list[Manifest]) -> list[tuple[str, Manifest]]:
         name = f"{one['kind']} {one['metadata']['name']}"
         if one["kind"] == "Pod":
             found.append((name, one["spec"]))
-        elif one["kind"] in ("Deployment", "Job"):
-            found.append((name, one["spec"]["template"]["spec"]))
+        elif one["kind"] in ("Deployment", "Job", "CronJob"):
+            found.append((name, template(one)["spec"]))
+    return found
+
+
+def template(one: Manifest) -> Manifest:
+    """What the object makes pods from."""
+    found: Manifest = (one["spec"]["jobTemplate"] if one["kind"] == "CronJob" else one)["spec"]["template"]
     return found
 
 
@@ -125,9 +131,9 @@ def test_a_changed_policy_rolls_the_pods_and_is_the_mounted_file(helm: str) -> N
 def test_selectors_find_the_pods_they_are_meant_for(helm: str) -> None:
     manifests = rendered(helm, "--values", CHART / "ci" / "services-values.yaml")
     labels = [
-        (one if one["kind"] == "Pod" else one["spec"]["template"])["metadata"]["labels"]
+        (one if one["kind"] == "Pod" else template(one))["metadata"]["labels"]
         for one in manifests
-        if one["kind"] in ("Deployment", "Job", "Pod")
+        if one["kind"] in ("Deployment", "Job", "CronJob", "Pod")
     ]
     for one in manifests:
         wanted = {
@@ -271,3 +277,26 @@ def test_a_typical_mistake_is_refused_and_named(helm: str, mistake: tuple[str, .
     done = run(helm, "template", "r", CHART, *GIVEN, *mistake)
     assert done.returncode != 0
     assert told in done.stderr
+
+
+def test_rules_and_dashboard_are_those_of_the_files(helm: str) -> None:
+    manifests = rendered(helm, *GIVEN, "--set", "prometheusRule.enabled=true", "--set", "dashboard.enabled=true")
+    named = {one["kind"]: one for one in manifests if one["kind"] in ("PrometheusRule", "ConfigMap")}
+    assert named["PrometheusRule"]["spec"] == yaml.safe_load((CHART / "files" / "rules.yaml").read_text())
+    assert named["ConfigMap"]["data"]["restow.json"] == (CHART / "files" / "dashboard.json").read_text()
+    assert named["ConfigMap"]["metadata"]["labels"]["grafana_dashboard"] == "1"
+
+
+def test_stories_are_forgotten_every_night_and_never_what_the_broker_may_still_deliver(helm: str) -> None:
+    found = [one for one in rendered(helm, *GIVEN, "--set", "topics.hours.healing=99") if one["kind"] == "CronJob"]
+    ((container,),) = [template(one)["spec"]["containers"] for one in found]
+    assert container["args"] == ["db", "forget", "--keep-days=90", "--keep-audit-days=400"]
+    variables = {one["name"]: one.get("value") for one in container["env"]}
+    assert variables["RESTOW_KAFKA_HEALING_HOURS"] == "99"
+    assert "RESTOW_DATABASE_URL" in variables
+    short = run(helm, "template", "r", CHART, *GIVEN, "--set", "retention.keepDays=28")  # the healing topic has 672 h
+    assert "retention.keepDays: more than the longest of topics.hours" in short.stderr
+    off = rendered(helm, *GIVEN, "--set", "retention.enabled=false")
+    assert not [one for one in off if one["kind"] == "CronJob" or one["metadata"]["name"].endswith("retention")]
+    embedded = rendered(helm, "--set", "mode=embedded")
+    assert not [one for one in embedded if one["kind"] == "CronJob"]

@@ -12,6 +12,7 @@
 {{- if and (eq $v.cloud.kind "address") (not $v.cloud.address) }}{{ $wrong = append $wrong "cloud.address: http://HOST:PORT of the simulated cloud" }}{{ end }}
 {{- if and (eq $v.cloud.kind "openstack") (not (and $v.cloud.name $v.cloud.existingSecret)) }}{{ $wrong = append $wrong "cloud.name and cloud.existingSecret: a cloud of clouds.yaml, and the Secret that holds that file" }}{{ end }}
 {{- if and (eq $v.topics.by "strimzi") (not $v.topics.strimziCluster) }}{{ $wrong = append $wrong "topics.strimziCluster: the name of the Kafka resource that the topics belong to" }}{{ end }}
+{{- if and $v.retention.enabled (le (mul $v.retention.keepDays 24) (max $v.topics.hours.telemetry $v.topics.hours.commands $v.topics.hours.healing)) }}{{ $wrong = append $wrong "retention.keepDays: more than the longest of topics.hours, because what the broker may deliver again must be known here" }}{{ end }}
 {{- range $name, $service := $v.services }}
 {{- if gt (int $service.autoscaling.min) (int $service.autoscaling.max) }}{{ $wrong = append $wrong (printf "services.%s.autoscaling.min: not above max" $name) }}{{ end }}
 {{- end }}

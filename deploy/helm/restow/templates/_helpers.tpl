@@ -39,6 +39,7 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
   "api" (list "database" "kafka" "cloud" "keys")
   "embedded" (list "policy" "keys")
   "migrate" (list "database")
+  "retention" (list "database")
   "topics" (list "kafka")
 -}}
 {{- get $uses .component | toJson }}
