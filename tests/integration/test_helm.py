@@ -13,7 +13,14 @@ ROOT = Path(__file__).parents[2]
 CHART = ROOT / "deploy" / "helm" / "restow"
 VALUES = sorted((CHART / "ci").glob("*-values.yaml"))
 KUBERNETES = ("1.25", "1.30", "1.34")
-CUSTOM = {"HTTPRoute", "KafkaTopic", "PodMonitor", "PrometheusRule", "ScaledObject", "TriggerAuthentication"}  # not of Kubernetes itself
+CUSTOM = {
+    "HTTPRoute",
+    "KafkaTopic",
+    "PodMonitor",
+    "PrometheusRule",
+    "ScaledObject",
+    "TriggerAuthentication",
+}  # not of Kubernetes itself
 GIVEN = ("--set", "database.existingSecret=db", "--set", "kafka.bootstrap=kafka:9092")
 
 Manifest = dict[str, Any]
