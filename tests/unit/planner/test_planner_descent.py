@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from dataclasses import replace
 from random import Random
 
 import numpy as np
@@ -32,6 +33,7 @@ from restow_planner.solvers.descent import improved
 from restow_planner.solvers.descent.annealing import Annealer
 from restow_planner.solvers.descent.bound import least_cost
 from restow_planner.solvers.descent.ground import compile_ground, standing
+from restow_planner.solvers.descent.neighbourhood import Refill, Scale
 from support.builders import a_cloud, a_host, a_server
 
 PLENTY_S = 600.0
@@ -213,6 +215,70 @@ def test_on_tiny_clouds_the_cheapest_placement_of_all_is_found_and_no_rule_is_br
     best = cheapest(cloud, primitives, prices)
     assert answer.cost == pytest.approx(best)
     assert answer.bound <= best + 1e-6
+
+
+def a_neighbourhood(seed):
+    """A case that CP-SAT prices wholly, a placement from which some servers of some hosts may go on, and these."""
+    cloud, primitives, prices = random_case(seed, overfull=seed % 3 == 0)
+    random, hosts = Random(seed), [host.name for host in cloud.hosts]
+    ids = [server.id for server in cloud.servers]
+    broken = Near("as it is", tuple(random.sample(ids, 2)), tuple(random.sample(ids, 2)), random.choice(UNITS))
+    rules = (*(one for one in primitives if not isinstance(one, Together)), broken)
+    *loads, moves = prices
+    prices = (*loads, replace(moves, set_price=0.0))
+    everywhere = [at for at in itertools.product(hosts, repeat=len(cloud.servers)) if keeps(cloud, rules, at)]
+    base = random.choice(everywhere)
+    ground = compile_ground(compile_problem(cloud, rules), rules, prices)
+    some = sorted(random.sample(range(len(hosts)), random.choice((2, 2, 3))))
+    freed = [
+        n for n, name in enumerate(base)
+        if ground.free[n] and hosts.index(name) in some and random.random() < 0.8
+    ]  # fmt: skip
+    there = {
+        at for at in everywhere
+        if all(at[n] == base[n] or (n in freed and hosts.index(at[n]) in some) for n in range(len(at)))
+    }  # fmt: skip
+    return cloud, rules, prices, ground, base, np.array(some), np.array(freed, dtype=np.int64), there
+
+
+@pytest.mark.parametrize("seed", range(120))
+def test_a_neighbourhood_solved_by_cp_sat_has_the_cheapest_placement_of_all_in_it(seed):
+    cloud, rules, prices, ground, base, hosts, freed, there = a_neighbourhood(seed)
+    if not len(freed):
+        assert there == {base}
+        return
+    at = np.array([[host.name for host in cloud.hosts].index(name) for name in base], dtype=np.int64)
+    model = Refill(ground, standing(ground, at), Scale(ground), freed, hosts)
+    assert model.exact
+    answer = model.solved(work=20.0, cut_s=PLENTY_S, seed=1)
+    assert answer.proven
+    assert tuple(names(cloud, answer.at)) in there
+    best = min(price(cloud, rules, prices, one) for one in there)
+    assert price(cloud, rules, prices, names(cloud, answer.at)) == pytest.approx(best)
+
+
+def test_the_neighbourhoods_bind_by_nearness_and_by_what_is_held():
+    """Without each of these the cheapest placement in some neighbourhood would be another."""
+    kinds = {
+        "near": lambda one: isinstance(one, Near) and one.soft is None,
+        "soft near": lambda one: isinstance(one, Near) and one.soft is not None,
+        "held": lambda one: isinstance(one, Capacity) and one.held,
+        "spread": lambda one: isinstance(one, Spread), "at most": lambda one: isinstance(one, AtMost),
+    }  # fmt: skip
+    bound = set()
+    for seed in range(120):
+        cloud, rules, prices, _, base, hosts, freed, there = a_neighbourhood(seed)
+        best = min(price(cloud, rules, prices, one) for one in there)
+        places = [[cloud.hosts[h].name for h in hosts] if n in freed else [base[n]] for n in range(len(base))]
+        for kind, is_it in kinds.items():
+            fewer = tuple(one for one in rules if not is_it(one))
+            if len(fewer) == len(rules):
+                continue
+            free = [at for at in itertools.product(*places) if keeps(cloud, fewer, at)]
+            cheap = min(free, key=lambda at: price(cloud, fewer, prices, at))
+            if cheap not in there or price(cloud, rules, prices, cheap) > best + 1e-9:
+                bound.add(kind)
+    assert bound == set(kinds)
 
 
 def test_the_rules_of_the_random_clouds_bind():
