@@ -10,11 +10,11 @@ from restow_planner.solvers.descent.ground import as_best, standing
 from restow_planner.solvers.descent.kernel import anneal
 from restow_planner.solvers.descent.sampling import climb
 
-MIX = np.array([0.3, 0.2])
+MIX = np.array([0.3, 0.4])
 """The part of swaps, and of exchanges within a group."""
 SAMPLES = 100_000
 """Trials from which the temperatures are taken."""
-COLD = 1 / 60
+COLD = 1 / 120
 """The end of a course, in parts of what a trial adds in the mean; what is cheaper is left to the last descent."""
 LEAST_PRICE, FIRST_PRICE = 0.03, 3.0
 """Prices of what is broken, in what a trial adds in the mean: by a mean server too many, or one rule."""

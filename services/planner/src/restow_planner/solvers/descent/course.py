@@ -22,12 +22,12 @@ from restow_planner.solvers.descent.refilling import Refiller, keeps
 
 ANNEALERS = 2
 """Side by side, each with its own dice; one for each core of a small machine."""
-ANNEALING = 0.75
+ANNEALING = 0.5
 """The part of the effort for annealing from the start; the rest is for CP-SAT beside annealing from the best."""
-STEPS_OF_ROUND = 50
+STEPS_OF_ROUND = 150
 """Of the annealing beside CP-SAT."""
-REHEAT = 0.1
-"""The temperature from which a placement that is good is annealed again."""
+REHEATS = (0.05, 0.1)
+"""The temperatures from which a placement that is good is annealed again, in turn."""
 ROUND_WORK = 4.0
 """Deterministic seconds of CP-SAT after which all take over the best placement."""
 TIE = 1e-9
@@ -95,7 +95,7 @@ class Course:
         for number in range(rounds):
             if self.done:
                 return
-            annealer = Annealer(self.ground, self.at, self.seed * ANNEALERS + ANNEALERS + number, heat=REHEAT)
+            annealer = Annealer(self.ground, self.at, self.seed * ANNEALERS + ANNEALERS + number, heat=REHEATS[number % len(REHEATS)])
             refiller.start_from(self.at)
             again = pool.submit(self._cool, annealer, part, self.left)
             refiller.run(ROUND_WORK * part / STEPS_OF_ROUND, self.left)
