@@ -202,7 +202,9 @@ async def test_a_server_that_a_move_left_in_error_is_active_again_once_that_is_c
     await port.live_migrate("s1", to="h2", request_id="r1")
     clock.forward(60)
     assert (await port.server("s1")).state is ServerState.ERROR
+    assert "h2" in await port.allocations("s1")  # Nova leaves the claim as it was in the middle of the move
     await port.clear_error("s1")
+    assert set(await port.allocations("s1")) == {"h1"}
     after = await port.server("s1")
     assert (after.state, after.host, after.task) == (ServerState.ACTIVE, "h1", None)
     with pytest.raises(NotFoundError):

@@ -32,7 +32,7 @@ from support.openstack_lab import FOLDER, HOSTS, Watcher, until
 from support.port_beds import DOMAIN
 
 pytestmark = [pytest.mark.real, pytest.mark.openstack, pytest.mark.timeout(600)]
-AT_ONCE = 4  # stories; each mostly waits
+AT_ONCE = 6  # stories; each mostly waits
 STORY_S = 200.0
 LEASE_S = 3.0
 SERVERS = {

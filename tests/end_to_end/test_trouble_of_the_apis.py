@@ -59,7 +59,7 @@ def emptied(lab, restow, **more):
     "troubles",
     [
         [Trouble(ACTION, times=2, cut="after")],
-        [Trouble(ACTION, times=1, status=503), Trouble(ACTION, times=1, status=500), Trouble("GET", times=3, status=500)],
+        [Trouble(ACTION, status=503), Trouble(ACTION, status=500), Trouble("GET", times=3, status=500)],
         [Trouble("", times=20, wait_s=3.0)],
     ],
     ids=["answers cut off after Nova took the request", "500 and 503", "slow answers"],

@@ -103,3 +103,32 @@ def test_a_target_that_is_lost_in_mid_plan_leads_to_another_one(lab, restow, wat
     assert {one: outcomes(lab, server) for one, server in ids.items()} == {one: ["completed"] for one in ids}
     assert lab.server(second)["OS-EXT-SRV-ATTR:host"] not in (FROM, lost)
     assert lab.server(moving)["OS-EXT-SRV-ATTR:host"] == targets[moving]
+
+
+BREAKS = {"lab_live_migration_break": "true"}
+
+
+def test_a_server_that_a_move_leaves_in_error_is_named_and_left_to_a_person(lab, restow):
+    in_force(restow, migration_timeout_s=60)
+    (server,) = lab.boot({"s0": FROM}, metadata=BREAKS).values()
+    end = restow.carry_out({"goal": "evacuate", "hosts": [FROM]})
+    assert end["state"] == "failed", end
+    assert f"{server} is in error on {FROM}: a person must look" in end["why"]
+    assert f"openstack server set --state active {server}" in end["why"]
+    assert (lab.places(), lab.server(server)["status"]) == ({"s0": FROM}, "ERROR")
+    assert outcomes(lab, server) == ["error"]
+    assert lab.holders(server) != {FROM}  # Nova leaves it so
+    assert "execution.clear_errors does both" in end["why"]
+
+
+def test_it_is_active_again_and_goes_elsewhere_where_the_policy_lets_us(lab, restow):
+    in_force(restow, migration_timeout_s=60, clear_errors=True)
+    (server,) = lab.boot({"s0": FROM}, metadata=BREAKS).values()
+    plan = restow.ask({"goal": "evacuate", "hosts": [FROM]})
+    until("the first move broke", lambda: outcomes(lab, server) == ["error"])
+    lab.cloud.compute.delete(f"/servers/{server}/metadata/lab_live_migration_break")
+    end = restow.end_of(plan)
+    assert end["state"] == "finished", end
+    assert outcomes(lab, server) == ["error", "completed"]
+    assert lab.server(server)["status"] == "ACTIVE"
+    assert lab.holders(server) == {lab.places()["s0"]} != {FROM}

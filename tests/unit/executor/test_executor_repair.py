@@ -32,6 +32,7 @@ def test_a_server_that_a_move_left_in_error_is_named_with_what_a_person_should_d
     assert end.type == "restow.plan.failed"
     assert "qemu gave up; s1 is in error on h1: a person must look" in end.data["why"]
     assert "openstack server set --state active s1" in end.data["why"]
+    assert "first its claim, which placement has on h2" in end.data["why"]
     assert (server.state, cleared) == (ServerState.ERROR, [])
 
 

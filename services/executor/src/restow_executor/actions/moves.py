@@ -144,7 +144,10 @@ async def left_in_error(site: Site, server: Server, why: str) -> Check | None:
     """
     if server.state is not ServerState.ERROR or site.before.get("state") == "error" or site.step.action == "evacuate":
         return None
+    held = sorted(host for host in await site.port.allocations(server.id) if host != server.host)
     remedy = f"if its guest runs there: openstack server set --state active {server.id}"
+    if held:  # another move would then leave it without any claim where it runs
+        remedy += f", but first its claim, which placement has on {', '.join(held)}: execution.clear_errors does both"
     if site.policy.execution.clear_errors:
         try:
             await site.port.clear_error(server.id)

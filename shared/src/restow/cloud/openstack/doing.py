@@ -9,6 +9,7 @@ from restow.cloud.model import ServerState
 from restow.cloud.openstack.api import Api
 from restow.cloud.openstack.looking import Looker
 from restow.cloud.openstack.migrations import KINDS, Asked, Requests, status_of
+from restow.cloud.openstack.repair import give_claim_back
 from restow.cloud.port import VERIFY
 from restow.errors import LostAnswerError, PermanentError, RestowError
 from restow.ids import HostName, ServerId
@@ -50,11 +51,16 @@ class Doer:
         self._act(server, {"confirmResize": None})
 
     def clear_error(self, server: ServerId) -> None:
-        """By Nova's last look at its guest. Where that has ended since, Nova's next look says so again."""
+        """By Nova's last look at its guest; where that has ended since, Nova's next look says so again.
+
+        First placement: Nova leaves the claims of a migration that broke as they were in the middle of it.
+        """
         found = self._api.get("compute", f"/servers/{server}")["server"]
         runs = found.get("OS-EXT-STS:power_state") == RUNNING
         if found["status"] != "ERROR" or found.get("OS-EXT-STS:task_state") is not None or not runs:
             raise PermanentError(f"server {server} is not in error while its guest runs")
+        if give_claim_back(self._api, self._look, server, HostName(found["OS-EXT-SRV-ATTR:host"])):
+            log.info("claim given back after a broken move", server=server, host=found["OS-EXT-SRV-ATTR:host"])
         self._act(server, {"os-resetState": {"state": "active"}})
 
     def abort(self, server: ServerId) -> None:

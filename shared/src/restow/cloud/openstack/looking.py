@@ -116,12 +116,13 @@ class Looker:
         consumers += [str(one["uuid"]) for one in self._documents(server) if not status_of(one["status"]).ended]
         for consumer in consumers:
             for provider, claim in self._api.get("placement", f"/allocations/{consumer}")["allocations"].items():
-                there = held.setdefault(self._host_of(provider), {})
+                there = held.setdefault(self.host_with(provider), {})
                 for resource, amount in amounts(claim["resources"]).items():
                     there[resource] = there.get(resource, 0) + amount
         return held
 
-    def _host_of(self, provider: str) -> HostName:
+    def host_with(self, provider: str) -> HostName:
+        """The host of a resource provider, nested ones included."""
         with self._lock:
             known = self._nodes.get(provider)
         if known is None:
@@ -157,6 +158,14 @@ class Looker:
         """The newest migration of this server: its id (0 if there is none) and its document."""
         documents = self._documents(server)
         return (int(documents[-1]["id"]), documents[-1]) if documents else (0, None)
+
+    def failed_moves(self, server: ServerId, source: HostName) -> list[str]:
+        """As placement knows them, the live migrations of this server from this host that failed, newest first."""
+        return [
+            str(one["uuid"]) for one in reversed(self._documents(server))
+            if KINDS.get(one["migration_type"]) == "live-migrate" and one["source_compute"] == source
+            and status_of(one["status"]) is MigrationStatus.FAILED
+        ]  # fmt: skip
 
     def running(self, server: ServerId) -> Mapping[str, Any] | None:
         """The live migration of this server that is under way."""

@@ -94,6 +94,9 @@ def clear_error(world: World, server_id: ServerId) -> None:
     runs = server.host is not None and server.id in world.ledger.guests_of(server.host)
     if server.state is not ServerState.ERROR or server.task is not None or not runs:
         raise PermanentError(f"server {server_id} is not in error while its guest runs")
+    for host in set(world.ledger.claims[server.id]) - {server.host}:
+        world.ledger.release(server.id, host, now=world.now)
+        world.touch(server, host)
     world.settle_records(server, host=server.host, state=ServerState.ACTIVE)
 
 
@@ -231,7 +234,8 @@ def _live_done(world: World, attempt: Attempt) -> None:
     if server.id in world.doomed:
         why, in_error = world.doomed.pop(server.id)
         _back(world, attempt, server, MigrationStatus.FAILED, why)
-        if in_error:
+        if in_error:  # Nova gives it up as broken: what it claims on the target stays claimed
+            world.ledger.claim(server.id, attempt.target, server.base.demand, now=world.now)
             world.settle_records(server, host=attempt.source, state=ServerState.ERROR)
         return
     world.ledger.ends(server.id, attempt.source)
