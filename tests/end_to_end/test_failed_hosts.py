@@ -5,7 +5,7 @@ from datetime import datetime
 
 import pytest
 
-from support.openstack_lab import HOSTS, until
+from support.openstack_lab import HOSTS, Watcher, until
 from support.restow_up import restow_up
 
 pytestmark = [pytest.mark.real, pytest.mark.openstack, pytest.mark.timeout(600)]
@@ -19,8 +19,11 @@ STORY = [
 @pytest.fixture
 def lab(openstack_lab):
     openstack_lab.clean()
-    yield openstack_lab
+    with Watcher(openstack_lab) as watcher:
+        yield openstack_lab
     openstack_lab.machine("mend")
+    assert watcher.looks > 0
+    assert watcher.broken == []
 
 
 @pytest.fixture

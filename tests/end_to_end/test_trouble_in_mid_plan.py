@@ -2,7 +2,7 @@
 
 import pytest
 
-from support.openstack_lab import HOSTS, until
+from support.openstack_lab import HOSTS, Watcher, until
 from support.restow_up import POLICY, restow_up
 
 pytestmark = [pytest.mark.real, pytest.mark.openstack, pytest.mark.timeout(600)]
@@ -13,7 +13,10 @@ SLOW = {"lab_live_migration_seconds": "4"}
 @pytest.fixture
 def lab(openstack_lab):
     openstack_lab.clean()
-    return openstack_lab
+    with Watcher(openstack_lab) as watcher:
+        yield openstack_lab
+    assert watcher.looks > 0
+    assert watcher.broken == []
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""A server that a broken live migration left in error: its claim is put right in placement before it is active again."""
+"""A server that a broken live migration left in error: its claim is put right before it is active again."""
 
 from dataclasses import dataclass, field
 from typing import Any
