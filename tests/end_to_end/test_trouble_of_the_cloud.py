@@ -123,11 +123,13 @@ def test_a_server_that_a_move_leaves_in_error_is_named_and_left_to_a_person(lab,
 
 def test_it_is_active_again_and_goes_elsewhere_where_the_policy_lets_us(lab, restow):
     in_force(restow, migration_timeout_s=60, clear_errors=True)
-    (server,) = lab.boot({"s0": FROM}, metadata=BREAKS).values()
-    plan = restow.ask({"goal": "evacuate", "hosts": [FROM]})
-    until("the first move broke", lambda: outcomes(lab, server) == ["error"])
-    lab.cloud.compute.delete(f"/servers/{server}/metadata/lab_live_migration_break")
-    end = restow.end_of(plan)
+    (server,) = lab.boot({"s0": FROM}).values()
+    plan = proposed(restow)
+    (target,) = [one["to"] for one in plan["plan"]["steps"] if one["action"] == "live-migrate"]
+    breaks = {"metadata": {"lab_live_migration_break": target}}
+    assert lab.cloud.compute.post(f"/servers/{server}/metadata", json=breaks).status_code == 200
+    restow.post(f"/v1/plans/{plan['id']}/approve")
+    end = restow.end_of(plan["id"])
     assert end["state"] == "finished", end
     assert outcomes(lab, server) == ["error", "completed"]
     assert lab.server(server)["status"] == "ACTIVE"
