@@ -95,7 +95,8 @@ class Course:
         for number in range(rounds):
             if self.done:
                 return
-            annealer = Annealer(self.ground, self.at, self.seed * ANNEALERS + ANNEALERS + number, heat=REHEATS[number % len(REHEATS)])
+            seed, heat = (self.seed + 1) * ANNEALERS + number, REHEATS[number % len(REHEATS)]
+            annealer = Annealer(self.ground, self.at, seed, heat=heat)
             refiller.start_from(self.at)
             again = pool.submit(self._cool, annealer, part, self.left)
             refiller.run(ROUND_WORK * part / STEPS_OF_ROUND, self.left)
