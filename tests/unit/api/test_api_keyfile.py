@@ -49,6 +49,7 @@ def test_the_command_prints_a_line_that_the_file_takes(capsys: pytest.CaptureFix
         (f"policy admin {a_key()}", "line 1: name"),
         ("{0}\n{0}".format(f"ann admin {a_key()}"), "each key once"),
     ],
+    ids=["no key", "short key", "no such role", "a name of ours", "twice"],  # the keys are others each time
 )
 def test_a_wrong_line_is_named_and_no_key_is_shown(text: str, told: str) -> None:
     with pytest.raises(BadInputError) as raised:
