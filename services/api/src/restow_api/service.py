@@ -2,9 +2,11 @@
 
 from typing import Any
 
+import structlog
 from fastapi import FastAPI, Request, Response
 
 from restow import __version__
+from restow.database.engine import DatabaseAwayError
 from restow.runtime.service import Context, Loop, Service
 from restow_api import console, openapi, problems
 from restow_api.access import ACCESS, GuardedRoute, allowed_methods
@@ -16,6 +18,8 @@ from restow_api.settings import ApiSettings
 from restow_api.views import Views
 
 TIDY_EVERY_S = 600.0
+
+log = structlog.get_logger(__name__)
 
 
 def build(context: Context) -> Service:
@@ -31,7 +35,10 @@ def build(context: Context) -> Service:
     async def tidy() -> None:
         try:
             while True:
-                await front.put_away()
+                try:
+                    await front.put_away()
+                except DatabaseAwayError as error:
+                    log.info("nothing is put away until the database answers again", error=str(error))
                 await context.clock.sleep(TIDY_EVERY_S)
         finally:
             front.stopping = True  # open event streams end, or they would keep the server from stopping
