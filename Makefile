@@ -15,10 +15,10 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
   --annotation-style line --custom-compile-command "make constraints" --no-emit-package restow $(SERVICES:%=--no-emit-package restow-%)
 
 .DEFAULT_GOAL := help
-.PHONY: help install check format test test-real test-openstack lab lab-down demo simulate bench constraints clean
+.PHONY: help install check format test test-real test-openstack test-kubernetes test-images lab lab-down demo simulate bench constraints clean
 
 help: ## list what there is
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  make %-16s %s\n", $$1, $$2}'
 
 install: $(STAMP) ## the five distributions and the tools, in .venv; every download is checked by its hash
 
@@ -54,7 +54,7 @@ test: install ## every test that needs only this machine
 
 test-real: install ## tests on real Kafka, PostgreSQL and OpenStack, started and stopped by the tests; what is missing is skipped and named
 	@mkdir -p var
-	$(BIN)/python -m pytest $(TESTS) -m real --timeout 900 --junitxml=var/test-real.xml
+	$(BIN)/python -m pytest $(TESTS) -m "real and not kubernetes and not images" --timeout 900 --junitxml=var/test-real.xml
 
 lab: ## a real OpenStack on this machine, 10 hosts in 2 zones, until `make lab-down`; prints how to use it
 	$(PYTHON) tests/lab/openstack/lab.py up
@@ -65,6 +65,14 @@ lab-down: ## stop it; what it knows is kept
 test-openstack: install ## the tests on it alone: brought up, tested, taken down
 	@mkdir -p var
 	$(BIN)/python -m pytest $(TESTS) -m openstack --timeout 900 -s --junitxml=var/test-openstack.xml
+
+test-kubernetes: install ## the chart on the cluster of KUBECONFIG, or on one started here (tests/lab/k8s/build.sh all, once)
+	@mkdir -p var
+	$(BIN)/python -m pytest $(TESTS) -m kubernetes --timeout 2400 -s --junitxml=var/test-kubernetes.xml
+
+test-images: install ## every image built and run, and the compose file up and down, on the Docker engine of this machine
+	@mkdir -p var
+	$(BIN)/python -m pytest $(TESTS) -m images --timeout 2400 -s --junitxml=var/test-images.xml
 
 demo: install ## the whole loop on a small simulated cloud: a hot host, a crash, a maintenance, a consolidation
 	$(BIN)/restow demo
