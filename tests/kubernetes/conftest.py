@@ -1,7 +1,21 @@
-import os, pytest, yaml
-from pathlib import Path
-from support.installed import *
-from support.installed import _values
+"""The cluster of these tests, and Restow installed on it beside a Kafka and a PostgreSQL."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from support.installed import Installed, prepare
+from support.kubernetes import Cluster, a_cluster
+
+
 @pytest.fixture(scope="session")
-def installed():
-    f=Path('/tmp/hk/secrets'); return Installed(Cluster(os.environ, lab=Path('/tmp/hk/lab')), f, (f/'key').read_text(), _values())
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    yield from a_cluster(tmp_path_factory.mktemp("kubernetes") / "cluster")
+
+
+@pytest.fixture(scope="session")
+def installed(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Installed:
+    """Mode services on a Kafka with SASL over TLS and a PostgreSQL with TLS."""
+    made = prepare(cluster, tmp_path_factory.mktemp("secrets"))
+    made.install()
+    return made

@@ -1,6 +1,4 @@
-"""Installed by Helm beside a Kafka and a PostgreSQL: a plan is carried out, watchers read its story, strangers reach nothing."""
-
-import json
+"""Installed by Helm: a plan is carried out, watchers read its story, strangers reach nothing."""
 
 import pytest
 
@@ -27,7 +25,9 @@ def test_the_database_is_spoken_to_over_tls_alone(installed: Installed) -> None:
     assert installed.cluster.inside(RELEASE, f"deployment/{NAME}-planner", "python", "-c", program).strip() == "True"
 
 
-def test_a_plan_asked_for_through_the_service_is_carried_out_and_a_watcher_reads_its_story(installed: Installed) -> None:
+def test_a_plan_asked_for_through_the_service_is_carried_out_and_a_watcher_reads_its_story(
+    installed: Installed,
+) -> None:
     body = {"format": "restow.request/1", "goal": "evacuate", "hosts": ["host-1"], "domain": "d1", "mode": "auto"}
     status, plan = installed.ask("POST", "/v1/plans", body)
     assert status == 202, plan
@@ -48,7 +48,9 @@ def test_a_plan_asked_for_through_the_service_is_carried_out_and_a_watcher_reads
 
 
 def test_who_is_not_let_in_reaches_nothing(installed: Installed) -> None:
-    addresses = [f"{pod['status']['podIP']}:8080" for pod in installed.cluster.pods(RELEASE, "app.kubernetes.io/name=restow")]
+    addresses = [
+        f"{pod['status']['podIP']}:8080" for pod in installed.cluster.pods(RELEASE, "app.kubernetes.io/name=restow")
+    ]
     services = [
         f"{API.removeprefix('http://')}:80", f"{NAME}-simulated-cloud.{RELEASE}.svc:8090", f"kafka.{DATA}.svc:9093",
         f"postgres.{DATA}.svc:5432",
@@ -79,12 +81,16 @@ def test_no_pod_has_a_token_of_the_cluster(installed: Installed) -> None:
 def test_a_changed_secret_rolls_the_pods_that_use_it_and_no_others(installed: Installed) -> None:
     def generations() -> dict[str, int]:
         found = installed.cluster.get("deployments", "-n", RELEASE, "-l", "app.kubernetes.io/name=restow")["items"]
-        return {one["metadata"]["labels"]["app.kubernetes.io/component"]: one["metadata"]["generation"] for one in found}
+        return {
+            one["metadata"]["labels"]["app.kubernetes.io/component"]: one["metadata"]["generation"] for one in found
+        }
 
     before = generations()
     installed.upgrade()
     assert generations() == before, "an upgrade that changes nothing rolls nothing"
-    other = installed.cluster.inside(RELEASE, f"deployment/{NAME}-api", "restow", "keys", "generate", "ann", "--role", "viewer")
+    other = installed.cluster.inside(
+        RELEASE, f"deployment/{NAME}-api", "restow", "keys", "generate", "ann", "--role", "viewer"
+    )
     installed.cluster.secret(RELEASE, "api-keys", {"keys": f"tests admin {installed.key}\n{other}"})
     installed.upgrade()
     after = generations()

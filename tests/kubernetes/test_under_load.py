@@ -1,4 +1,4 @@
-"""Three of each service on eight domains under load: replaced one by one, killed at random, without broker or database."""
+"""Three of each service on eight domains under load: replaced, killed at random, without broker or database."""
 
 import os
 import random
@@ -23,12 +23,12 @@ LEASE_S = 10.0
 
 
 @pytest.fixture(scope="module")
-def three(installed: Installed) -> Iterator[Installed]:
+def three(installed: Installed) -> Installed:
     """Three of each."""
     for service in SERVICES:
         installed.values["services"][service]["replicas"] = 3
     installed.upgrade()
-    yield installed
+    return installed
 
 
 @pytest.fixture
@@ -56,7 +56,9 @@ def test_an_upgrade_replaces_every_pod_and_no_request_fails(three: Installed, lo
     print(f"\nrolled in {took:.0f} s, {load.found['requests']} requests, none failed; {judge(three, load)}")
 
 
-def test_pods_killed_at_random_and_broker_and_database_gone_for_a_while_lose_nothing(three: Installed, load: Load) -> None:
+def test_pods_killed_at_random_and_broker_and_database_gone_for_a_while_lose_nothing(
+    three: Installed, load: Load
+) -> None:
     chance, kills = random.Random(11), 0
     end = time.monotonic() + KILL_S
     while time.monotonic() < end:
@@ -71,7 +73,9 @@ def test_pods_killed_at_random_and_broker_and_database_gone_for_a_while_lose_not
     for service in SERVICES:
         three.cluster.kubectl("rollout", "status", "-n", RELEASE, f"deployment/{NAME}-{service}", "--timeout=300s")
     load.stop()
-    print(f"\n{kills} kills, {load.found['requests']} requests, {len(load.found['failed'])} failed; {judge(three, load)}")
+    print(
+        f"\n{kills} kills, {load.found['requests']} requests, {len(load.found['failed'])} failed; {judge(three, load)}"
+    )
 
 
 def test_an_executor_that_loses_its_lease_in_mid_step_does_nothing_more(three: Installed, load: Load) -> None:
@@ -102,12 +106,14 @@ def names(installed: Installed) -> set[str]:
 
 def kill(installed: Installed, namespace: str, pod: str) -> None:
     """At once, as if its node had gone."""
-    installed.cluster.tried("kubectl", "delete", "pod", "-n", namespace, pod, "--grace-period=0", "--force", "--wait=false")
+    installed.cluster.tried(
+        "kubectl", "delete", "pod", "-n", namespace, pod, "--grace-period=0", "--force", "--wait=false"
+    )
 
 
 @contextmanager
 def stopped(installed: Installed, pod: str) -> Iterator[None]:
-    """The process of a pod of ours, stopped by SIGSTOP and let go on. Only its node can do that, not the cluster's API."""
+    """The process of a pod, stopped by SIGSTOP and let go on. Only its node can do that, not the cluster's API."""
     process = installed.cluster.process_of(RELEASE, pod, "executor")
     os.kill(process, signal.SIGSTOP)
     try:

@@ -1,4 +1,4 @@
-"""Restow installed by its chart on a cluster of the tests, in mode services, beside a Kafka and a PostgreSQL of their own."""
+"""Restow installed by its chart on a cluster of the tests, beside a Kafka and a PostgreSQL of their own."""
 
 import json
 import secrets

@@ -1,4 +1,4 @@
-"""A Kubernetes cluster for tests: the one that KUBECONFIG names, or one of processes that is started here and stopped after."""
+"""A Kubernetes cluster for tests: the one that KUBECONFIG names, or one of processes, started here."""
 
 import json
 import os
@@ -19,8 +19,9 @@ CHART = ROOT / "deploy" / "helm" / "restow"
 PROGRAMS = ROOT / "tests" / "kubernetes" / "programs"
 NEEDED = ("kubectl", "helm")
 OF_THE_LAB = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy", "iptables", "java")
-MISSING = 3  # exit code of the lab for want of a tool
+MISSING = (3, 69)  # exit codes of the labs for want of a tool
 COMMAND_S = 300.0
+MIGRATIONS = "shared/src/restow/database/migrations/versions"
 
 Manifest = dict[str, Any]
 
@@ -43,7 +44,13 @@ class Cluster:
         self, *command: str, given: str | None = None, timeout_s: float = COMMAND_S
     ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            command, input=given, capture_output=True, text=True, timeout=timeout_s, env=dict(self.environment), check=False
+            command,
+            input=given,
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            env=dict(self.environment),
+            check=False,
         )
 
     def kubectl(self, *words: str, given: str | None = None, timeout_s: float = COMMAND_S) -> str:
@@ -62,7 +69,10 @@ class Cluster:
 
     def namespace(self, name: str, **labels: str) -> None:
         """A namespace that enforces the restricted Pod Security profile; gone at the end of the tests."""
-        labels = {"pod-security.kubernetes.io/enforce": "restricted", **{key.replace("_", "-"): labels[key] for key in labels}}
+        labels = {
+            "pod-security.kubernetes.io/enforce": "restricted",
+            **{key.replace("_", "-"): labels[key] for key in labels},
+        }
         self.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})
         if name not in self.namespaces:
             self.namespaces.append(name)
@@ -113,19 +123,21 @@ def a_cluster(folder: Path) -> Iterator[Cluster]:
     binaries = os.environ.get("BIN") or str(Path.home() / ".cache" / "k8s-lab" / "bin")
     environment = {**os.environ, "PATH": f"{binaries}:{os.environ['PATH']}"}
     lab = not environment.get("KUBECONFIG")
-    missing = [name for name in (*NEEDED, *(OF_THE_LAB if lab else ())) if shutil.which(name, path=environment["PATH"]) is None]
+    missing = [
+        name for name in (*NEEDED, *(OF_THE_LAB if lab else ())) if shutil.which(name, path=environment["PATH"]) is None
+    ]
     if missing:
-        pytest.skip(f"missing: {', '.join(missing)}; name a cluster in KUBECONFIG, or build one: tests/lab/k8s/build.sh all")
+        pytest.skip(
+            f"missing: {', '.join(missing)}; name a cluster in KUBECONFIG, or build one: tests/lab/k8s/build.sh all"
+        )
     if lab:
         environment |= {"RUN": str(LAB / "images.json"), "RESTOW_SOURCE": str(ROOT), "RESTOW_VENV": str(venv())}
+        if earlier := version_before(folder.parent / "before"):
+            environment["RESTOW_BEFORE"] = str(earlier)
         environment.setdefault("KAFKA_LIBS", str(Path.home() / ".cache" / "kafka-libs"))
-        made = subprocess.run(
-            [LAB / "cluster.sh", "up", folder], env=environment, capture_output=True, text=True, timeout=180, check=False
-        )
-        if made.returncode == MISSING:
-            pytest.skip(made.stderr.strip())
-        assert made.returncode == 0, made.stderr
-        environment["KUBECONFIG"] = made.stdout.strip()
+        if not list(Path(environment["KAFKA_LIBS"]).glob("kafka_*.jar")):
+            _done([LAB.parent / "kafka" / "kafka.sh", "get"], environment)
+        environment["KUBECONFIG"] = _done([LAB / "cluster.sh", "up", folder], environment).strip()
     cluster = Cluster(environment, lab=folder if lab else None)
     try:
         yield cluster
@@ -133,6 +145,31 @@ def a_cluster(folder: Path) -> Iterator[Cluster]:
         cluster.end()
         if lab:
             subprocess.run([LAB / "cluster.sh", "down", folder], env=environment, timeout=120, check=False)
+
+
+def _done(command: list[str | Path], environment: Mapping[str, str]) -> str:
+    """What it says. Skips with its one line where a tool is missing."""
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    if done.returncode in MISSING:
+        pytest.skip(done.stderr.strip())
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def version_before(folder: Path) -> Path | None:
+    """The sources at the last commit that changed a migration, put in `folder`; None without its history."""
+    git = ["git", "-C", str(ROOT)]
+    found = subprocess.run(
+        [*git, "log", "-1", "--format=%H", "--", MIGRATIONS], capture_output=True, text=True, check=False
+    )
+    if found.returncode != 0 or not found.stdout.strip():
+        return None
+    folder.mkdir(parents=True)
+    archive = subprocess.run([*git, "archive", found.stdout.strip()], capture_output=True, check=False)
+    if archive.returncode != 0:
+        return None
+    subprocess.run(["tar", "-x", "-C", folder], input=archive.stdout, check=True)
+    return folder
 
 
 def venv() -> Path:

@@ -23,7 +23,9 @@ class Load:
     _thread: threading.Thread | None = None
 
     def start(self) -> None:
-        self.installed.cluster.inside(WATCHERS, CLIENT, "python", "-c", "import os; os.path.exists('/tmp/stop') and os.remove('/tmp/stop')")
+        self.installed.cluster.inside(
+            WATCHERS, CLIENT, "python", "-c", "import os; os.path.exists('/tmp/stop') and os.remove('/tmp/stop')"
+        )
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
@@ -40,7 +42,7 @@ class Load:
 
 
 def settled(installed: Installed) -> None:
-    """Every plan and every incident has ended; what runs comes to its end first, what asks for a person is looked at."""
+    """Every plan and incident has ended; what runs comes to its end first, what asks for a person is looked at."""
     for domain in DOMAINS:
         installed.ask("DELETE", f"/v1/simulation/faults?domain={domain}")
     for plan in _all(installed, "/v1/plans"):

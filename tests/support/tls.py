@@ -10,7 +10,7 @@ class Authority:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._openssl(
-            "req", "-x509", *NEW, "-days", "2", "-subj", "/CN=tests", "-addext", "keyUsage=critical,keyCertSign,cRLSign",
+            "req", "-x509", *NEW, "-days", "2", "-subj", "/CN=tests", "-addext", "keyUsage=critical,keyCertSign",
             "-keyout", "ca.key", "-out", "ca.crt",
         )  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""Load until /tmp/stop is there: URL KEY SEED DOMAINS. Every request is made once; what fails is counted, never repeated.
+"""Load until /tmp/stop is there: URL KEY SEED DOMAINS. Each request is made once; a failed one is never repeated.
 
 Four readers hold their connections; a fifth asks for plans in every domain in turn and crashes a host now and then.
 """
@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 url, key, seed, domains = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4].split(",")
 STOP = Path("/tmp/stop")
+BACK_S = 20
 STOP.unlink(missing_ok=True)
 where = urlsplit(url)
 requests, failed, accepted, crashes = [0], [], [], [0]
@@ -40,7 +41,9 @@ class Caller:
         with lock:
             requests[0] += 1
             if status == 0 or status >= 500:
-                failed.append(f"{time.strftime('%X')} {method} {path.split('?')[0]}: {status} {why} {text[:200].decode()}")
+                failed.append(
+                    f"{time.strftime('%X')} {method} {path.partition('?')[0]}: {status} {why} {text[:200].decode()}"
+                )
         return status, json.loads(text) if text else None
 
 
@@ -54,27 +57,46 @@ def reading(number: int) -> None:
 
 def planning() -> None:
     caller, chance, number = Caller(), random.Random(seed), 0
-    hosts = {one: [host["name"] for host in caller.ask("GET", f"/v1/hosts?domain={one}")[1]["items"]] for one in domains}
+    hosts = {
+        one: [host["name"] for host in caller.ask("GET", f"/v1/hosts?domain={one}")[1]["items"]] for one in domains
+    }
     crashed: list[tuple[float, str, str]] = []
+    emptied: list[tuple[float, str, str]] = []
     while not STOP.exists():
         number += 1
         domain = domains[number % len(domains)]
         host = chance.choice(hosts[domain])
         if number % 10 == 0:
-            status, _ = caller.ask("POST", "/v1/simulation/faults", {"kind": "host-crash", "host": host, "domain": domain})
+            status, _ = caller.ask(
+                "POST", "/v1/simulation/faults", {"kind": "host-crash", "host": host, "domain": domain}
+            )
             crashes[0] += 200 <= status < 300
             crashed.append((time.monotonic() + 30, host, domain))
         else:
             goal = chance.choice(({"goal": "rebalance", "threshold": 0.02}, {"goal": "evacuate", "hosts": [host]}))
-            body = {"format": "restow.request/1", "mode": "auto", "domain": domain, "limits": {"time_limit_s": 1}, **goal}
+            body = {
+                "format": "restow.request/1",
+                "mode": "auto",
+                "domain": domain,
+                "limits": {"time_limit_s": 1},
+                **goal,
+            }
             status, answer = caller.ask("POST", "/v1/plans", body)
             if status == 202:
                 accepted.append(answer["id"])
             if goal["goal"] == "evacuate":
-                caller.ask("DELETE", f"/v1/hosts/{host}/maintenance?domain={domain}")
+                emptied.append((time.monotonic() + BACK_S, host, domain))
         while crashed and crashed[0][0] < time.monotonic():
             _, host, domain = crashed.pop(0)
             caller.ask("DELETE", f"/v1/simulation/faults?host={host}&domain={domain}")
+        while emptied and emptied[0][0] < time.monotonic():
+            _, host, domain = emptied.pop(0)
+            caller.ask("DELETE", f"/v1/hosts/{host}/maintenance?domain={domain}")
+        if number % 8 == 0:
+            _, page = caller.ask("GET", "/v1/incidents?limit=100")
+            for one in (page or {}).get("items", ()):
+                if one.get("symptom") == "returned-host" and not one.get("outcome"):
+                    caller.ask("POST", f"/v1/incidents/{one['id']}/close", {"why": "looked at: the host may come back"})
         time.sleep(1.5)
 
 

@@ -1,4 +1,4 @@
-"""A consumer of its own: BOOTSTRAP SECONDS CORRELATION; the types of that story's events on restow.healing.v1, in order."""
+"""A consumer of its own: BOOTSTRAP SECONDS CORRELATION; the types of that story's events on the topic, in order."""
 
 import asyncio
 import json

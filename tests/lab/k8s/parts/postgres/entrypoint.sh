@@ -3,8 +3,9 @@
 set -euo pipefail
 bin=$(ls -d /usr/lib/postgresql/*/bin | sort -V | tail -1)
 data=${PGDATA:?}
+mkdir -p "$data"
+chmod 700 "$data" # a volume's group opens it at each mount
 if [ ! -s "$data/PG_VERSION" ]; then
-  mkdir -p "$data" && chmod 700 "$data"
   "$bin/initdb" -D "$data" -U "$POSTGRES_USER" --pwfile=<(printf %s "$POSTGRES_PASSWORD") --auth=scram-sha-256 --encoding=UTF8 --locale=C.UTF-8 >/dev/null
   echo 'host all all all scram-sha-256' >>"$data/pg_hba.conf"
   "$bin/pg_ctl" -D "$data" -o "-c listen_addresses= -c unix_socket_directories=/tmp" -w start >/dev/null
