@@ -9,7 +9,7 @@ A server's metadata choose, so that a test can do it through the public API:
 
     lab_live_migration_seconds   how long it takes
     lab_live_migration_fail      "true": it fails half-way and rolls back
-    lab_live_migration_break     "true", or the name of a target: it breaks, and the server is declared in error, though it runs
+    lab_live_migration_break     "true", or the name of a target: it breaks; Nova says error of a server that runs
     lab_spawn_seconds            how long its start takes (boot, evacuation)
     lab_spawn_fail               "true", or the name of the host where it fails
 """
