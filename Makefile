@@ -5,6 +5,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 WORKERS ?= 2
 DAYS ?= 20
 TESTS ?= tests
+REAL ?= real and not kubernetes and not images
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
@@ -54,7 +55,7 @@ test: install ## every test that needs only this machine
 
 test-real: install ## tests on real Kafka, PostgreSQL and OpenStack, started and stopped by the tests; what is missing is skipped and named
 	@mkdir -p var
-	$(BIN)/python -m pytest $(TESTS) -m "real and not kubernetes and not images" --timeout 900 --junitxml=var/test-real.xml
+	$(BIN)/python -m pytest $(TESTS) -m "$(REAL)" --timeout 900 --junitxml=var/test-real.xml
 
 lab: ## a real OpenStack on this machine, 10 hosts in 2 zones, until `make lab-down`; prints how to use it
 	$(PYTHON) tests/lab/openstack/lab.py up
