@@ -138,6 +138,13 @@ class Policy(Message):
     windows: tuple[MaintenanceWindow, ...] = ()
     execution: ExecutionPolicy = ExecutionPolicy()
 
+    def written(self) -> dict[str, Any]:
+        """As it is stored and sent: without what is at its default.
+
+        The version before refuses fields that it does not know; so it reads every policy that does not use a new one.
+        """
+        return {"format": self.format, **self.model_dump(mode="json", by_alias=True, exclude_defaults=True)}
+
 
 DEFAULT_POLICY = Policy(
     rules=(

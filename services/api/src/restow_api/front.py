@@ -206,7 +206,7 @@ class Front:
         in_force = version_of(await policy_in_force(self.database))
         if if_match not in (None, "*", in_force):
             raise ProblemError(412, f"the policy in force is another: its ETag is {in_force}; read it and try again")
-        message = PolicyPut(document=policy.dump(), by=asked.who.name)
+        message = PolicyPut(document=policy.written(), by=asked.who.name)
         domains_in_order = self.context.clouds.domains()
         events = [
             self._event(asked, "restow.command.policies.put", message, domain=domain, subject="policy")

@@ -82,7 +82,7 @@ class PolicyKeeper:
     async def _put_from_file(self, policy: Policy, mark: str) -> None:
         if await store.last_digest_from(self._context.database, FILE) == store.policy_digest(policy):
             return  # read before a restart; a policy that people have put since stays in force
-        await self._tell("restow.command.policies.put", PolicyPut(document=policy.dump(), by=FILE), mark, policy)
+        await self._tell("restow.command.policies.put", PolicyPut(document=policy.written(), by=FILE), mark, policy)
         log.info("policy read from file", file=str(self._file))
 
     async def _refuse_file(self, why: str, mark: str) -> None:

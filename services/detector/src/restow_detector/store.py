@@ -206,7 +206,7 @@ async def put_policy(transaction: Transaction, policy: Policy, *, event: str, by
     known = await transaction.session.execute(select(PolicyRow.version).where(PolicyRow.event == event))
     if known.first() is None:
         transaction.session.add(
-            PolicyRow(event=event, by=by, digest=policy_digest(policy), document=json.dumps(policy.dump()), at=at)
+            PolicyRow(event=event, by=by, digest=policy_digest(policy), document=json.dumps(policy.written()), at=at)
         )
         await transaction.session.flush()
 

@@ -343,7 +343,7 @@ async def _lineage(session: AsyncSession, run: str) -> list[str]:
 
 
 async def put_policy(transaction: Transaction, policy: Policy, *, at: datetime) -> None:
-    await transaction.session.merge(PolicyRow(name="policy", document=policy.model_dump_json(), at=at))
+    await transaction.session.merge(PolicyRow(name="policy", document=json.dumps(policy.written()), at=at))
 
 
 def _rows(result: Any) -> int:
