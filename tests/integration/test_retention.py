@@ -28,8 +28,8 @@ TABLES = (
 async def database(request, tmp_path):
     sqlite = request.param == "sqlite"
     url = f"sqlite:///{tmp_path}/r.db" if sqlite else request.getfixturevalue("postgres_url")
-    await upgrade_database(Database(url))
     database = Database(url)
+    await upgrade_database(database)
     yield database
     await database.close()
 
