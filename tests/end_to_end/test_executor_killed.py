@@ -132,7 +132,8 @@ def lived_through(folder: Path, clouds_file: Path, action: Action, story: Story)
         **{key: value for key, value in os.environ.items() if not key.startswith("RESTOW_") or "LAB" in key},
         "OS_CLIENT_CONFIG_FILE": str(clouds_file), "RESTOW_OPENSTACK_FILE": str(settings_in(folder)),
         "RESTOW_DATABASE_URL": url, "RESTOW_CLOUD": "openstack:lab", "RESTOW_HTTP_HOST": "127.0.0.1",
-        "PYTHONPATH": str(Path(mortal_executor.__file__).parents[1]), "RESTOW_HTTP_PORT": "0", "RESTOW_EXECUTOR_LEASE_TTL_S": str(LEASE_S), "RESTOW_EXECUTOR_IDLE_S": "0.3",
+        "PYTHONPATH": str(Path(mortal_executor.__file__).parents[1]), "RESTOW_HTTP_PORT": "0",
+        "RESTOW_EXECUTOR_LEASE_TTL_S": str(LEASE_S), "RESTOW_EXECUTOR_IDLE_S": "0.3",
     }  # fmt: skip
     deadline = time.monotonic() + STORY_S
     for death in (*story.deaths, ()):
