@@ -128,7 +128,8 @@ async def test_a_refusal_is_no_doubt(port, cloud, status, error):
 @pytest.mark.parametrize(
     ("trouble", "error"),
     [
-        ({"status": 500}, TransientError), ({"status": 503}, TransientError), ({"cut": "before"}, TransientError),
+        ({"status": 500, "times": 4}, TransientError), ({"status": 503, "times": 4}, TransientError),
+        ({"cut": "before"}, TransientError),
         ({"wait_s": 1.0}, TransientError), ({"status": 403}, PermanentError),
     ],
     ids=str,
@@ -138,6 +139,12 @@ async def test_a_read_that_fails_is_no_cloud_and_the_next_one_is(port, cloud, tr
     with pytest.raises(error) as caught:
         await port.read()
     assert not isinstance(caught.value, LostAnswerError)
+    assert len((await port.read()).servers) == 6
+
+
+@pytest.mark.parametrize("status", [500, 504])
+async def test_a_read_outlives_a_few_bad_answers(port, cloud, status):
+    cloud.troubles.append(Trouble("GET .*/servers/detail", times=3, status=status))
     assert len((await port.read()).servers) == 6
 
 

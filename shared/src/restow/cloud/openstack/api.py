@@ -1,7 +1,8 @@
 """The one door to the services of a cloud: authorised calls with a bound on their time, errors turned into ours.
 
-Nothing here asks twice. openstacksdk's `compute` sets no number of tries and keystoneauth's default is none, but
-clouds.yaml can set both: a POST that is repeated after a lost answer evacuates a server twice. So every call says 0.
+What changes something is asked for once. openstacksdk's `compute` sets no number of tries and keystoneauth's default is
+none, but clouds.yaml can set both: a POST that is repeated after a lost answer evacuates a server twice. So every call
+says how often. A GET that is answered 5xx is tried again, lest one bad answer cost a read of a whole cloud.
 """
 
 from collections.abc import Iterator, Mapping
@@ -21,6 +22,9 @@ from restow.errors import LostAnswerError, NotFoundError, PermanentError, Transi
 Service = Literal["compute", "placement", "baremetal"]
 PAGES_MAX = 10_000
 MESSAGE_MAX = 300
+# After 0.5, 1 and 2 s. A GET without any answer is not repeated: it has taken the whole time limit already.
+READ_RETRIES = 3
+READ_RETRIED_STATUS = [500, 502, 503, 504]
 # Of each service: the newest version whose answers this adapter knows, and the oldest that it can work with.
 NEWEST: Mapping[Service, tuple[int, int]] = {"compute": (2, 100), "placement": (1, 39), "baremetal": (1, 78)}
 OLDEST: Mapping[Service, tuple[int, int]] = {"compute": (2, 65), "placement": (1, 29), "baremetal": (1, 1)}
@@ -133,8 +137,8 @@ class Api:
         self.counter.add(f"{method} {service} {_shape(path)}")
         try:
             response: requests.Response = getattr(self._connection, service).request(
-                path, method, microversion=microversion, raise_exc=False, connect_retries=0, status_code_retries=0,
-                timeout=self._timeout, **more,
+                path, method, microversion=microversion, raise_exc=False, connect_retries=0, timeout=self._timeout,
+                status_code_retries=0 if acts else READ_RETRIES, retriable_status_codes=READ_RETRIED_STATUS, **more,
             )  # fmt: skip
         except Exception as error:
             raise self._ours(error, name, acts=acts) from error
