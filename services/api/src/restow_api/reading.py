@@ -11,6 +11,7 @@ from restow.database.documents import get_document
 from restow.database.engine import Database, event_of
 from restow.database.tables import EventRow
 from restow.errors import BadInputError, FieldError, NotFoundError
+from restow.messages.base import read_own
 from restow.messages.plan import Plan
 from restow_api.folding import PLAN_EVENTS, fold_incident, fold_plan
 from restow_api.paging import Page, cursor_of, page_of, read_cursor
@@ -49,7 +50,7 @@ async def plan_document(database: Database, view: PlanViewRow) -> bytes | None:
 
 async def made_plan(database: Database, view: PlanViewRow) -> Plan | None:
     document = await plan_document(database, view)
-    return None if document is None else Plan.model_validate_json(document)
+    return None if document is None else read_own(Plan, document)
 
 
 async def steps_of(database: Database, plan: str) -> dict[str, StepViewRow]:

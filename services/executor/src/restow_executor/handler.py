@@ -13,7 +13,7 @@ from restow.database.engine import Transaction
 from restow.errors import BadInputError, NotFoundError, PermanentError
 from restow.ids import id_of_effect
 from restow.log.port import Effect
-from restow.messages.base import parse
+from restow.messages.base import read_own
 from restow.messages.events import Event, HostMaintenance, PlanOrder, PlanState, PolicyPut, Topic, decode
 from restow.messages.plan import Action, Plan, Step
 from restow.policy import parse_policy
@@ -72,8 +72,8 @@ class ExecutorHandler:
         if state.document is None:
             raise PermanentError(f"plan {state.plan} was approved without its document")
         try:
-            plan = parse(Plan, await get_document(self.context.database, state.document), what="plan")
-        except BadInputError as error:
+            plan = read_own(Plan, await get_document(self.context.database, state.document))
+        except ValueError as error:
             raise PermanentError(f"plan {state.plan} cannot be read: {error}") from error
         _checked(plan)
         run = RunRecord(

@@ -19,6 +19,7 @@ from restow.database.engine import Database, Transaction
 from restow.database.leases import Lease, LeaseLostError, Leases
 from restow.database.tables import BigId, Row, UtcDateTime
 from restow.log.port import Effect
+from restow.messages.base import read_own
 from restow.messages.events import Event
 from restow.messages.plan import MOVES, Step
 from restow.messages.request import RequestDocument
@@ -258,7 +259,7 @@ async def open_run(transaction: Transaction, run: RunRecord, steps: Sequence[Ste
         RunRow(
             id=run.id, kind=run.kind, domain=run.domain, state=run.state.value, subject=run.subject, goal=run.goal,
             mode=run.mode, incident=run.incident, document=run.document,
-            request=None if run.request is None else json.dumps(run.request.dump()), attempt=run.attempt, by=run.by,
+            request=None if run.request is None else json.dumps(run.request.written()), attempt=run.attempt, by=run.by,
             cause=run.cause.id, correlation=run.cause.correlation, traceparent=run.cause.traceparent,
             replaced_by=None, why=run.why, created_at=run.created_at, planned_at=run.planned_at,
             started_at=run.started_at, ended_at=None,
@@ -366,7 +367,7 @@ def _run(row: RunRow) -> RunRecord:
 
 def _step(row: StepRow) -> StepRecord:
     return StepRecord(
-        run=row.run, step=Step.model_validate_json(row.definition), state=StepState(row.state),
+        run=row.run, step=read_own(Step, row.definition), state=StepState(row.state),
         asked=tuple(json.loads(row.asked)), before=json.loads(row.before), facts=json.loads(row.facts),
         started_at=row.started_at, ended_at=row.ended_at, why=row.why,
     )  # fmt: skip

@@ -1,5 +1,7 @@
 """The schema brought up to date, and compared with what this version needs. The only importer of Alembic.
 
+A version only adds to the schema, so the version before runs on what a newer one made: after a roll-back.
+
 Migrations run in one transaction under a lock (PostgreSQL: an advisory lock; SQLite: the file's write
 lock), so any number of processes may start at once.
 """
@@ -27,7 +29,10 @@ class SchemaError(PermanentError):
 
 
 async def upgrade(database_url: str) -> str:
-    """Bring the database at this URL to the newest revision; its name. Raises DatabaseAwayError."""
+    """Bring the database at this URL to the newest revision; the name of the one it has then.
+
+    What a newer version made is left as it is. Raises DatabaseAwayError.
+    """
     database = Database(database_url)
     try:
         return await upgrade_database(database)
@@ -40,21 +45,22 @@ async def upgrade_database(database: Database, revision: str = "head") -> str:
     from alembic import command
 
     def work(connection: Connection) -> str:
-        command.upgrade(_config(connection), revision)
+        if not _is_newer(_revision(connection)):
+            command.upgrade(_config(connection), revision)
         return _revision(connection) or "(empty)"
 
     return await _locked(database, work)
 
 
 async def check_current(database: Database) -> None:
-    """Raises SchemaError, with what to do, unless the schema is the newest one; DatabaseAwayError."""
+    """Raises SchemaError, with what to do, where the schema is older than this version; DatabaseAwayError."""
     needed = _newest()
     try:
         async with database.engine.connect() as connection:
             present = await connection.run_sync(_revision)
     except (SQLAlchemyError, OSError) as error:
         raise translated(error) from error
-    if present != needed:
+    if present != needed and not _is_newer(present):
         raise SchemaError(
             f"the database is at schema {present or '(empty)'}, this version needs {needed}: run `restow db upgrade`"
         )
@@ -110,7 +116,7 @@ async def _locked(database: Database, work: Callable[[Connection], T]) -> T:
         raise raised if isinstance(raised, DatabaseAwayError) else error from error
 
 
-def _config(connection: Connection) -> Any:
+def _config(connection: Connection | None = None) -> Any:
     from alembic.config import Config
 
     config = Config()
@@ -127,13 +133,14 @@ def _revision(connection: Connection) -> str | None:
     return MigrationContext.configure(connection).get_current_revision()
 
 
+def _is_newer(revision: str | None) -> bool:
+    """Whether a later version than this one has made that revision: their names are numbers."""
+    return revision is not None and revision.isdigit() and int(revision) > int(_newest())
+
+
 def _newest() -> str:
-    from alembic.config import Config
     from alembic.script import ScriptDirectory
 
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
-    config.set_main_option("path_separator", "os")
-    newest = ScriptDirectory.from_config(config).get_current_head()
+    newest = ScriptDirectory.from_config(_config()).get_current_head()
     assert newest is not None
     return newest

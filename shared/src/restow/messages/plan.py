@@ -6,7 +6,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from restow.messages.base import Message
-from restow.messages.request import AnyRequest
+from restow.messages.request import WrittenRequest
 
 
 class Outcome(StrEnum):
@@ -84,7 +84,7 @@ class Plan(Message):
     id: str
     outcome: Outcome
     why: str = ""
-    request: AnyRequest
+    request: WrittenRequest
     domain: str
     snapshot: str
     seed: int

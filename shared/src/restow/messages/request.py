@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, RootModel, model_validator
+from pydantic import Field, PlainSerializer, RootModel, model_validator
 
 from restow.errors import BadInputError, FieldError
 from restow.messages.base import Message, parse
@@ -42,6 +42,14 @@ class _Request(Message):
     avoid: tuple[Avoid, ...] = ()
     reason: str = Field(default="", max_length=1000)
     seed: int = Field(default=1, ge=0, le=2**31 - 1)
+
+    def written(self) -> dict[str, Any]:
+        """As it is stored and sent: without what is at its default, but for the mode.
+
+        The version before refuses fields that it does not know; so it reads every request that does not use a new one.
+        """
+        sparse = self.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+        return {"format": self.format, **sparse, "mode": self.mode.value}
 
 
 class EvacuateRequest(_Request):
@@ -108,6 +116,7 @@ AnyRequest = Annotated[
     Field(discriminator="goal"),
 ]
 ThenRequest.model_rebuild()
+WrittenRequest = Annotated[AnyRequest, PlainSerializer(lambda request: request.written(), when_used="json")]
 
 
 class HostCopies(Message):
