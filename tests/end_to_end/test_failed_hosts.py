@@ -95,6 +95,11 @@ def test_a_dead_host_is_fenced_its_servers_run_elsewhere_and_nothing_is_left_whe
         )
 
     assert all(DEAD in lab.holders(one) for one in ids.values())  # until it is back
+    here = lab.places()["s0"]
+    onwards = next(host for host in HOSTS if host not in (DEAD, here))
+    end = restow.carry_out({"goal": "reach", "targets": {ids["s0"]: onwards}})
+    assert end["state"] == "finished", end
+    assert lab.places()["s0"] == onwards
 
     lab.machine(DEAD, "on")
     until("the dead host's claims are gone", lambda: all(DEAD not in lab.holders(one) for one in ids.values()))

@@ -65,6 +65,27 @@ def test_nothing_is_evacuated_before_the_host_is_off_and_everything_after(tmp_pa
     run_virtual(story())
 
 
+def test_a_server_that_was_evacuated_moves_on_while_its_old_host_is_still_down(tmp_path):
+    async def story():
+        async with a_bench(tmp_path, a_small_cloud()) as bench:
+            await bench.cloud.inject("host-crash", host("h1"))
+            await bench.clock.sleep(120)
+            one = bench.start()
+            request = {"goal": "recover", "hosts": ["h1"], "mode": "auto"}
+            await bench.approve("p1", rescue("h1", [("s1", "h2"), ("s2", "h3")]), request=request, incident="i1")
+            assert (await bench.end_of("p1")).type == "restow.plan.finished"
+            await bench.approve("p2", [move("m1", "s1", "h2", "h3")], planned_at=bench.clock.now())
+            end = await bench.end_of("p2")
+            assert end.type == "restow.plan.finished", end.data
+            assert sorted(await bench.cloud.allocations(ServerId("s1"))) == [
+                "h1",
+                "h3",
+            ]  # until h1's nova-compute starts
+            await one.stop()
+
+    run_virtual(story())
+
+
 def test_a_fence_that_fails_means_no_evacuation_ever(tmp_path):
     async def story(how):
         async with a_bench(tmp_path, a_small_cloud()) as bench:

@@ -13,6 +13,7 @@ from restow_executor.progress import StepState
 from restow_executor.room import group_forbids, lacks, why_closed
 
 TRUTH_GRACE_S = 60.0  # a migration may say completed before server and placement say so too
+EVACUATED = ("evacuate", MigrationStatus.COMPLETED)
 
 
 def ends_of(site: Site) -> tuple[ServerId, HostName, HostName]:
@@ -129,7 +130,10 @@ async def check_move(site: Site, *, state_kept: bool) -> Check:
     if running or server.task is not None:
         return Underway(f"{server_id} has a task under way: {server.task or running[-1].status.value}")
     if server.host == target:
-        return await _proof(site, server, source=source, target=target, state_kept=state_kept)
+        evacuated_from = frozenset(one.source for one in migrations if (one.kind, one.status) == EVACUATED)
+        if site.step.action == "evacuate":
+            evacuated_from |= {source}
+        return await _proof(site, server, target=target, evacuated_from=evacuated_from, state_kept=state_kept)
     if mine is None:
         return NoSign(f"nothing shows that the move of {server_id} was taken")
     if _late(site):
@@ -158,22 +162,25 @@ async def left_in_error(site: Site, server: Server, why: str) -> Check | None:
     return Broken(f"{why}; {server.id} is in error on {server.host}: a person must look; {remedy}", StepState.FAILED)
 
 
-async def _proof(site: Site, server: Server, *, source: HostName, target: HostName, state_kept: bool) -> Check:
-    """Whether it is on the target as it was before, held by placement there and nowhere else."""
+async def _proof(
+    site: Site, server: Server, *, target: HostName, evacuated_from: frozenset[HostName], state_kept: bool
+) -> Check:
+    """Whether it is on the target as it was before, held by placement there and nowhere else.
+
+    A dead host keeps the allocation of an evacuated server until its compute service starts again.
+    """
     was = site.before.get("state")
     wrong = None
     if server.state is ServerState.ERROR or (state_kept and was in ("active", "stopped") and server.state != was):
         wrong = f"{server.id} is {server.state.value} on {target}, it was {was or 'not known'} before"
     holders = sorted(await site.port.allocations(server.id))
-    leftover = [host for host in holders if host != target]
-    # The dead host keeps the allocation of an evacuated server until its compute service starts again.
-    dead_keeps = source if site.step.action == "evacuate" else None
-    stray = [host for host in leftover if host != dead_keeps]
+    left = [host for host in holders if host != target]
+    stray = [host for host in left if host not in evacuated_from]
     if wrong is None and (stray or (target not in holders and bool(server.demand))):
         wrong = f"placement holds {server.id} on {', '.join(holders) or 'no host'}, not on {target} alone"
     if wrong is None:
         facts = {"host": target, "state": server.state.value, "allocations": holders}
-        note = f"; {source} keeps its allocation until its compute service returns" if dead_keeps in leftover else ""
+        note = f"; {', '.join(left)} keeps its allocation until its compute service returns" if left else ""
         return Verified(f"on {target}, {server.state.value}, held by placement there{note}", facts)
     if _late(site):
         return Broken(wrong, StepState.FAILED)
