@@ -37,11 +37,9 @@ class Exhausted:
 
 @dataclass(frozen=True, slots=True)
 class OutOfNodes:
-    """`moves`: the way to the best placement that was seen; from there `left` MiB are to be carried at least."""
+    """`stuck`: who is not served in the best placement that was seen."""
 
     stuck: tuple[ServerId, ...]
-    moves: tuple[Step, ...]
-    left: float
 
 
 def search(
@@ -50,18 +48,15 @@ def search(
     nodes_max: int,
     weight: float = 1.0,
     cost_max: float = INFINITE,
-    begin: tuple[Step, ...] = (),
     deadline: Deadline | None = None,
 ) -> Found | Exhausted | OutOfNodes:
-    """Walk from the start to the targets, the moves `begin` first. `weight` > 1 is faster and not optimal.
+    """Walk from the start to the targets. `weight` > 1 is faster and not optimal.
 
-    Nodes dearer than `cost_max` MiB after `begin` are dropped: then an exhausted search proves only that nothing
-    cheaper exists. `nodes_max`: placements judged.
+    Nodes dearer than `cost_max` MiB are dropped: then an exhausted search proves only that nothing cheaper exists.
+    `nodes_max`: placements judged.
     """
     opened = count(0, -1)  # of equals, the newest first
     origin = grid.canonical(grid.origin)
-    for index, source, host in begin:
-        origin = grid.after(origin, grid.one_at(origin, index, source), host)
     memory, goal = grid.memory, grid.goal
     left = grid.left(origin)
     # estimate of the whole way; left; age; MiB spent; the estimate up to which its followers are known, -1: not judged
@@ -75,10 +70,10 @@ def search(
         if spent > cost[here]:
             continue
         if left == 0:
-            return Found((*begin, *_way(came, here)), optimal=weight == 1.0 and not begin)
+            return Found(tuple(_way(came, here)), optimal=weight == 1.0)
         nodes += 1
         if nodes > nodes_max or (deadline is not None and not nodes % LOOKS and deadline.over()):
-            return OutOfNodes(grid.stuck(best[1]), (*begin, *_way(came, best[1])), best[0])
+            return OutOfNodes(grid.stuck(best[1]))
         free = grid.free(here)
         if known < 0:
             rest = left + grid.detours(here, free)

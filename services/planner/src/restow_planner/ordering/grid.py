@@ -82,6 +82,7 @@ class Grid:
         widest = max((amount for row in (*room, *demand) for amount in row), default=0) + bias
         width = widest.bit_length() + 2
         fields = [1 << (axis * width) for axis in range(len(resources))]
+        self.capacity = room  # of each host, for the servers that may move
         self.guard = sum(field << (width - 1) for field in fields)
         self.demand = [sum(a * field for a, field in zip(row, fields, strict=True)) for row in demand]
         self.need = [sum((a + bias) * field for a, field in zip(row, fields, strict=True) if a) for row in demand]

@@ -1,6 +1,6 @@
 """From start and targets to a list of hops that can be walked one by one, or a proof that there is none; pure.
 
-Greedy first; exact search where the instance is small or greedy is stuck; then wider, dice-driven tries.
+Greedy first; exact search where the instance is small or greedy is stuck; then clearing, and dice-driven tries.
 """
 
 from collections.abc import Iterator, Mapping
@@ -9,9 +9,10 @@ from random import Random
 
 from restow.ids import HostName, ServerId
 from restow_planner.deadline import Deadline
-from restow_planner.ordering.exact import INFINITE, Exhausted, Found, OutOfNodes, search
+from restow_planner.ordering.clearing import Clearing
+from restow_planner.ordering.exact import INFINITE, Exhausted, Found, search
 from restow_planner.ordering.greedy import Greedy
-from restow_planner.ordering.grid import HOSTS_MAX, Grid, Step
+from restow_planner.ordering.grid import HOSTS_MAX, Grid
 from restow_planner.ordering.state import Hop, State, cost_of, holds
 from restow_planner.ordering.world import World
 
@@ -30,9 +31,6 @@ SEARCHES = (
 )
 """Weight of what is left (heavier: faster, dearer), share of the nodes, and so many at most."""
 WEIGHT_WITH_ANSWER = 2.0  # heavier searches are for finding any answer
-CLIMB_WEIGHT = 4.0
-CLIMB_NODES = 500
-CLIMB_NODES_MAX = 40_000  # other goals can ask for another placement instead
 CRAMMED = "however those that can move are packed, no other host has room for it"
 WALKED_HOPS_MAX = 400_000  # hops walked again in search of needless parkings
 
@@ -172,7 +170,7 @@ def _moves(
             case _:
                 pass
     if best is None:
-        best = _shorter(world, _climb(state, grid, nodes=nodes, deadline=deadline))
+        best = _shorter(world, Clearing(state, moves, grid, rank, untouchable, deadline, seed).run())
     if not rolled:
         best = _dice(state, moves, rank=rank, untouchable=untouchable, seed=seed, best=best, deadline=deadline)
     if best is None:
@@ -180,28 +178,6 @@ def _moves(
     if cost_of(world, list(best)) <= least:
         return Sequenced(best, optimal=True)
     return Sequenced(best, optimal=False)
-
-
-def _climb(state: State, grid: Grid, *, nodes: int, deadline: Deadline) -> tuple[Hop, ...] | None:
-    """Search after search, each from the best placement of the one before; longer ones where nothing better shows.
-
-    Enforced hill climbing (Hoffmann and Nebel, 2001): forgetting what was left behind keeps each search small.
-    """
-    moves: tuple[Step, ...] = ()
-    left, once, nodes = INFINITE, CLIMB_NODES, min(nodes, CLIMB_NODES_MAX)
-    while nodes > 0 and not deadline.over():
-        answer = search(grid, nodes_max=min(once, nodes), weight=CLIMB_WEIGHT, begin=moves, deadline=deadline)
-        nodes -= once
-        match answer:
-            case Found():
-                return (*state.hops, *grid.hops(answer.moves))
-            case OutOfNodes() if answer.left < left:
-                moves, left, once = answer.moves, answer.left, CLIMB_NODES
-            case OutOfNodes():
-                once *= 4
-            case Exhausted():
-                return None
-    return None
 
 
 def _dice(
