@@ -30,7 +30,7 @@ $(STAMP): constraints/build.txt constraints/runtime.txt constraints/dev.txt $(PR
 	@test -x $(BIN)/python || { echo "[1/5] a virtual environment in $(VENV), by $$($(PYTHON) --version)"; $(PYTHON) -m venv $(VENV); }
 	@echo "[2/5] what builds the distributions"
 	@$(PIP) install -q --require-hashes -r constraints/build.txt
-	@echo "[3/5] libraries and tools: about 200 MB to fetch the first time, a minute or two"
+	@echo "[3/5] libraries and tools: about 250 MB to fetch the first time, a minute or two"
 	@$(PIP) install -q --require-hashes -r constraints/runtime.txt -r constraints/dev.txt
 	@echo "[4/5] the five distributions, editable"
 	@$(PIP) install -q --no-deps --no-build-isolation $(PROJECTS:%=-e ./%)
