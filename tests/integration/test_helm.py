@@ -19,6 +19,7 @@ CUSTOM = {
     "PodMonitor",
     "PrometheusRule",
     "ScaledObject",
+    "ServiceMonitor",
     "TriggerAuthentication",
 }  # not of Kubernetes itself
 GIVEN = ("--set", "database.existingSecret=db", "--set", "kafka.bootstrap=kafka:9092")
@@ -150,6 +151,23 @@ def test_selectors_find_the_pods_they_are_meant_for(helm: str) -> None:
         }.get(one["kind"])
         if wanted is not None:
             assert any(wanted(one["spec"]).items() <= have.items() for have in labels), one["metadata"]["name"]
+
+
+def test_a_service_monitor_finds_every_service_of_restow(helm: str) -> None:
+    manifests = rendered(
+        helm, "--values", CHART / "ci" / "services-values.yaml", "--set", "serviceMonitor.enabled=true"
+    )
+    monitor = next(one for one in manifests if one["kind"] == "ServiceMonitor")
+    wanted = monitor["spec"]["selector"]["matchLabels"].items()
+    (service,) = (one for one in manifests if one["kind"] == "Service" and wanted <= one["metadata"]["labels"].items())
+    assert monitor["spec"]["endpoints"][0]["port"] in {port["name"] for port in service["spec"]["ports"]}
+    selector = service["spec"]["selector"].items()
+    found = {
+        one["metadata"]["labels"]["app.kubernetes.io/component"]
+        for one in manifests
+        if one["kind"] == "Deployment" and selector <= template(one)["metadata"]["labels"].items()
+    }
+    assert {"api", "detector", "executor", "planner"} <= found
 
 
 def containers(manifests: list[Manifest]) -> dict[str, dict[str, Any]]:
