@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from restow.cloud.model import Among, Cloud, HostState, TogetherIn
+from restow.cloud.model import Among, Cloud, HostState, Licence, RuleSpec, SpreadOver, TogetherIn
+from restow.ids import ServerId
 from restow.messages.plan import Action, Edge, Plan, Step
 from restow.messages.request import parse_request
 from restow_planner.plan import plan_for
@@ -94,6 +95,24 @@ def test_a_rebuild_that_does_not_wait_for_the_fence_is_found() -> None:
     rebuild = move("s2", "a", "h1", "h2", action=Action.EVACUATE)
     assert "order" in kinds(cloud, by_hand(cloud, fence, rebuild))
     assert check(cloud, by_hand(cloud, fence, move("s2", "a", "h1", "h2", "s1", action=Action.EVACUATE))) == ()
+
+
+def rebuilt_within_its_rack(rule: RuleSpec) -> set[str]:
+    """What is found: `a` and `b` ran on a dead host, `a` is rebuilt in its rack, then `b` beside `c` in another."""
+    cloud = a_cloud(
+        [a_host("h1", state=HostState.DOWN), a_host("h2"), a_host("h3", rack="r2")],
+        [a_server("a", on="h1"), a_server("b", on="h1"), a_server("c", on="h3")],
+        rules=[rule],
+    )
+    fence = Step(id="s1", action=Action.FENCE, host="h1")
+    first = move("s2", "a", "h1", "h2", "s1", action=Action.EVACUATE)
+    return kinds(cloud, by_hand(cloud, fence, first, move("s3", "b", "h1", "h3", "s2", action=Action.EVACUATE)))
+
+
+def test_who_is_rebuilt_in_the_rack_of_the_dead_host_counts_there_from_then_on() -> None:
+    everybody = (ServerId("a"), ServerId("b"), ServerId("c"))
+    assert rebuilt_within_its_rack(SpreadOver(everybody, "rack", 2)) == set()
+    assert rebuilt_within_its_rack(Licence(everybody, 1, "rack")) == {"rule"}
 
 
 def test_a_live_migration_from_a_dead_host_is_found() -> None:

@@ -132,11 +132,16 @@ def _walk(
 ) -> Iterator[Finding]:  # fmt: skip
     """All states of the members' own steps: none, under way, or ended, as far as the edges allow.
 
-    A move within a unit of `per` changes nothing.
+    A move within a unit of `per` changes nothing, but for one off a fenced host, where nothing runs.
     """
     present = [cloud.server_by_id[one] for one in dict.fromkeys(members) if one in cloud.server_by_id]
-    own = [n for one in present for n in graph.of_server.get(one.id, ()) if _crosses(cloud, graph.steps[n], per)]
     fenced = {step.host for step in graph.steps if step.action is Action.FENCE}
+    own = [
+        n
+        for one in present
+        for n in graph.of_server.get(one.id, ())
+        if graph.steps[n].source in fenced or _crosses(cloud, graph.steps[n], per)
+    ]
     names = {one.host for one in present} | {
         name for number in own for name in (graph.steps[number].source, graph.steps[number].target)
     }
