@@ -10,7 +10,15 @@ from support.kubernetes import CHART, Cluster
 pytestmark = [pytest.mark.kubernetes, pytest.mark.real, pytest.mark.timeout(300)]
 
 VALUES = sorted((CHART / "ci").glob("*-values.yaml"))
-CUSTOM = {"HTTPRoute", "KafkaTopic", "PodMonitor", "ScaledObject", "ServiceMonitor", "TriggerAuthentication"}
+CUSTOM = {
+    "HTTPRoute",
+    "KafkaTopic",
+    "PodMonitor",
+    "PrometheusRule",
+    "ScaledObject",
+    "ServiceMonitor",
+    "TriggerAuthentication",
+}
 DRY = "restow-dry"
 
 

@@ -5,7 +5,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from support.installed import API, DOMAINS, WATCHERS, Installed
+from support.installed import API, DOMAINS, RELEASE, WATCHERS, Installed
 from support.kubernetes import until
 
 CLIENT = "deployment/watcher"
@@ -62,6 +62,18 @@ def settled(installed: Installed) -> None:
     try:
         until(quiet, "every plan and incident has ended", within_s=SETTLE_S, every_s=3)
     except AssertionError as error:
+        for service in ("executor", "planner"):
+            said = (
+                "kubectl",
+                "logs",
+                "-n",
+                RELEASE,
+                "-l",
+                f"app.kubernetes.io/component={service}",
+                "--tail=20",
+                "--prefix",
+            )
+            print(installed.cluster.tried(*said).stdout)
         raise AssertionError(f"{error}: {left[:10]}") from error
 
 
