@@ -130,7 +130,7 @@ def a_cluster(folder: Path) -> Iterator[Cluster]:
         pytest.skip(
             f"missing: {', '.join(missing)}; name a cluster in KUBECONFIG, or build one: tests/lab/k8s/build.sh all"
         )
-    if lab and ROOT.is_relative_to("/tmp"):  # noqa: S108  (nothing is written there)
+    if lab and ROOT.is_relative_to("/tmp"):
         pytest.skip("missing: a checkout outside /tmp, where each pod of the lab has a folder of its own")
     if lab:
         environment |= {"RUN": str(LAB / "images.json"), "RESTOW_SOURCE": str(ROOT), "RESTOW_VENV": str(venv())}
