@@ -24,11 +24,10 @@ class IsolateRule:
             if not isinstance(spec, Isolate) or spec.soft is not None:
                 continue
             mine = set(spec.servers)
-            held = {host for one in mine for host in where.get(one, ())}
-            found: dict[HostName, list[int]] = {host: [0, 0] for host in held}
+            found: dict[HostName, list[int]] = {host: [0, 0] for one in spec.servers for host in where.get(one, ())}
             for server in cloud.servers:
                 for host in where.get(server.id, ()):
-                    if host in held:
+                    if host in found:
                         found[host][server.id in mine] += 1
             for host, (strangers, members) in found.items():
                 if strangers and members:
