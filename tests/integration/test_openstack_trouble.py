@@ -129,7 +129,7 @@ async def test_a_refusal_is_no_doubt(port, cloud, status, error):
     ("trouble", "error"),
     [
         ({"status": 500, "times": 4}, TransientError), ({"status": 503, "times": 4}, TransientError),
-        ({"cut": "before"}, TransientError),
+        ({"cut": "before", "times": 4}, TransientError),
         ({"wait_s": 1.0}, TransientError), ({"status": 403}, PermanentError),
     ],
     ids=str,
@@ -142,9 +142,9 @@ async def test_a_read_that_fails_is_no_cloud_and_the_next_one_is(port, cloud, tr
     assert len((await port.read()).servers) == 6
 
 
-@pytest.mark.parametrize("status", [500, 504])
-async def test_a_read_outlives_a_few_bad_answers(port, cloud, status):
-    cloud.troubles.append(Trouble("GET .*/servers/detail", times=3, status=status))
+@pytest.mark.parametrize("trouble", [{"status": 500}, {"status": 504}, {"cut": "before"}, {"cut": "after"}], ids=str)
+async def test_a_read_outlives_a_few_bad_answers_and_broken_connections(port, cloud, trouble):
+    cloud.troubles.append(Trouble("GET .*/servers/detail", times=3, **trouble))
     assert len((await port.read()).servers) == 6
 
 

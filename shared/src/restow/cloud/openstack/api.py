@@ -2,9 +2,11 @@
 
 What changes something is asked for once. openstacksdk's `compute` sets no number of tries and keystoneauth's default is
 none, but clouds.yaml can set both: a POST that is repeated after a lost answer evacuates a server twice. So every call
-says how often. A GET that is answered 5xx is tried again, lest one bad answer cost a read of a whole cloud.
+says how often. A GET that is answered 5xx, or whose connection breaks, is tried again, lest one bad answer cost a read
+of a whole cloud: a connection that was kept open breaks whenever the service closes it as it is used.
 """
 
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from threading import Lock
@@ -22,8 +24,8 @@ from restow.errors import LostAnswerError, NotFoundError, PermanentError, Transi
 Service = Literal["compute", "placement", "baremetal"]
 PAGES_MAX = 10_000
 MESSAGE_MAX = 300
-# After 0.5, 1 and 2 s. A GET without any answer is not repeated: it has taken the whole time limit already.
-READ_RETRIES = 3
+# A GET without any answer is not repeated: it has taken the whole time limit already.
+READ_PAUSES_S = (0.5, 1.0, 2.0)  # keystoneauth's own after a status
 READ_RETRIED_STATUS = [500, 502, 503, 504]
 # Of each service: the newest version whose answers this adapter knows, and the oldest that it can work with.
 NEWEST: Mapping[Service, tuple[int, int]] = {"compute": (2, 100), "placement": (1, 39), "baremetal": (1, 78)}
@@ -135,16 +137,29 @@ class Api:
         microversion = version or ".".join(map(str, self.version(service)))
         name = f"{method} {service} {path}"
         self.counter.add(f"{method} {service} {_shape(path)}")
-        try:
-            response: requests.Response = getattr(self._connection, service).request(
-                path, method, microversion=microversion, raise_exc=False, connect_retries=0, timeout=self._timeout,
-                status_code_retries=0 if acts else READ_RETRIES, retriable_status_codes=READ_RETRIED_STATUS, **more,
-            )  # fmt: skip
-        except Exception as error:
-            raise self._ours(error, name, acts=acts) from error
+        response = self._asked(service, method, path, name, microversion=microversion, acts=acts, **more)
         if response.status_code >= 400:
             raise _refused(response, name, acts=acts)
         return response
+
+    def _asked(
+        self, service: Service, method: str, path: str, name: str, *, acts: bool, **more: Any
+    ) -> requests.Response:
+        retries = 0 if acts else len(READ_PAUSES_S)
+        pauses_s = iter(READ_PAUSES_S[:retries])
+        while True:
+            try:
+                answer: requests.Response = getattr(self._connection, service).request(
+                    path, method, raise_exc=False, connect_retries=0, timeout=self._timeout,
+                    status_code_retries=retries, retriable_status_codes=READ_RETRIED_STATUS, **more,
+                )  # fmt: skip
+            except Exception as error:
+                pause_s = next(pauses_s, None)
+                if pause_s is None or not _broke(error):
+                    raise self._ours(error, name, acts=acts) from error
+                time.sleep(pause_s)
+            else:
+                return answer
 
     @staticmethod
     def _ours(error: Exception, name: str, *, acts: bool) -> Exception:
@@ -178,6 +193,11 @@ def _shape(path: str) -> str:
     """The path without ids: what is counted."""
     parts = path.split("?", maxsplit=1)[0].split("/")
     return "/".join("{}" if _is_uuid(part) else part for part in parts)
+
+
+def _broke(error: Exception) -> bool:
+    """Whether the connection was made, and broke: not a time limit, nor a service that is not there."""
+    return isinstance(error, keystone_errors.ConnectFailure) and not _never_sent(error)
 
 
 def _never_sent(error: BaseException) -> bool:
