@@ -10,6 +10,9 @@ threads = int(os.environ["LAB_API_THREADS"])
 worker_class = "gthread"
 workers = 1
 timeout = 300
+# The default of 2 s closes a kept connection just as whoever polls every 2 s uses it again: the client of the tests,
+# which looks once, would see a reset. This is what proxies in front of an API have.
+keepalive = 75
 
 
 def post_worker_init(worker):
