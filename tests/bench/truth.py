@@ -13,6 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from math import ceil
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -24,7 +25,7 @@ from restow.messages.plan import Outcome, Plan
 from restow.messages.request import parse_request
 from restow_planner.plan import plan_for
 from restow_planner.referee import check
-from support.every_order import EveryOrder
+from support.every_order import EveryOrder, Places
 from support.strategies import random_legal_cloud
 
 GOALS = ("reach", "evacuate", "recover", "rebalance", "consolidate", "defragment", "then")
@@ -111,6 +112,17 @@ def judged(seed: int, goal: str) -> Told:
 
 def _untrue(cloud: Cloud, body: dict[str, Any], plan: Plan) -> tuple[str, bool]:
     """What is untrue in this answer, and whether that is known for certain."""
+    if body["goal"] == "rebalance" and "leave less above" in plan.why:
+        home = tuple(one.host for one in cloud.servers)
+        (before, peak), threshold = too_much(cloud, home, body["threshold"]), body["threshold"]
+
+        def better(places: Places) -> bool:
+            after, highest = too_much(cloud, places, threshold)
+            moves = sum(one != other for one, other in zip(home, places, strict=True))
+            return after + 5 * moves < before and highest <= peak
+
+        possible = EveryOrder(cloud, frozenset()).some_order_reaches(better)
+        return (f"not proven: {plan.why}" if possible else ""), possible is not None
     if body["goal"] not in ("reach", "evacuate", "recover"):
         return "", True
     numbers = {one.id: index for index, one in enumerate(cloud.servers)}
@@ -137,6 +149,23 @@ def _untrue(cloud: Cloud, body: dict[str, Any], plan: Plan) -> tuple[str, bool]:
         return "", True
     possible = orders.some_order_reaches(reached)
     return (f"not impossible: {plan.why}" if possible else ""), possible is not None
+
+
+def too_much(cloud: Cloud, places: Places, threshold: float) -> tuple[int, float]:
+    """What is claimed of memory above the mean and the threshold on hosts that take servers, and the highest share.
+
+    In thousandths of a host, and a hundred of them for each host that is above.
+    """
+    claimed = dict.fromkeys((one.name for one in cloud.hosts if one.takes_servers), 0)
+    room = {one.name: max(1, one.capacity["memory_mib"]) for one in cloud.hosts if one.takes_servers}
+    at_start = sum(one.demand["memory_mib"] for one in cloud.servers if one.host in claimed)
+    ceiling = at_start / max(1, sum(room.values())) + threshold
+    for server, place in zip(cloud.servers, places, strict=True):
+        if place in claimed:
+            claimed[place] += server.demand["memory_mib"]
+    shares = [used / room[name] for name, used in claimed.items()]
+    over = [ceil((share - ceiling) * 1000 - 1e-6) for share in shares]
+    return sum(100 + steps for steps in over if steps > 0), max(shares, default=0.0)
 
 
 def verdicts(seeds: range, *, seconds: float = float("inf")) -> Iterator[Told]:

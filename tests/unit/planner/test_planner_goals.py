@@ -270,7 +270,8 @@ def test_one_giant_that_cannot_be_shared_is_left_where_it_is():
     cloud = a_cloud(hosts(2), [loaded("giant", "h0", 7.0)])
     decision = decided(cloud, "rebalance", threshold=0.1)
     assert not decision.targets
-    assert decision.outcome is Outcome.UNDECIDED
+    assert decision.outcome is Outcome.IMPOSSIBLE
+    assert "proven" in decision.why_outcome
 
 
 def test_rebalance_of_claims_and_of_an_unmeasured_load():

@@ -1,7 +1,7 @@
 """Levelling all at once: where moves one by one leave hosts too full, the whole placement is searched; pure.
 
-The search knows no licences, isolation or NUMA cells: with these it is not asked. What it finds is judged by every
-rule before it is taken.
+CP-SAT takes small clouds, and proves what is best there. The search of larger ones knows no licences, isolation or NUMA
+cells: with these it is not asked. What it finds is judged by every rule before it is taken.
 """
 
 from collections.abc import Iterable
@@ -13,10 +13,17 @@ from restow.ids import HostName, ServerId
 from restow_planner.goals.loads import Measure
 from restow_planner.goals.work import Work
 from restow_planner.primitives import HostCost, MoveCost, Price
-from restow_planner.problem import MOVE_MIB, Ints
+from restow_planner.problem import MOVE_MIB, Bools, Ints
 from restow_planner.rules import all_primitives, all_violations, worse
+from restow_planner.solvers.board import LoadLimit
 from restow_planner.solvers.descent import at_hand, improved
+from restow_planner.solvers.repack import Repacked, repack
 
+PACKED_CELLS_MAX = 2_000
+"""Servers × hosts up to which CP-SAT takes the whole cloud."""
+PACKED_S, PACKED_SHARE = 3.0, 0.5
+CP_SAT_START_S = 0.5
+"""With less time than this left, CP-SAT is not even loaded."""
 CELLS_MAX = 400_000
 """Servers × hosts up to which a search of a second or two comes to something."""
 STEPS = 24
@@ -36,6 +43,25 @@ class Level:
 
     ceiling: float
     mean: float
+
+
+def packed(work: Work, by: Measure, level: Level, part: Bools) -> Repacked | None:
+    """The placement with the least above the ceiling on the hosts of `part`, by moves that pay for themselves.
+
+    None: not looked for, or not found. To be asked before anything of this plan has moved.
+    """
+    board = work.board
+    hosts, standing = range(len(board.on)), sum(map(len, board.on))
+    if board.moved or board.barred:  # barred, as after a placement that no order of moves reached
+        return None
+    if standing * len(hosts) > PACKED_CELLS_MAX or work.deadline.over(keep=CP_SAT_START_S):
+        return None
+    free = [one for here in board.on for one in here if work.movable(one)]
+    room = np.where(part, by.room, np.inf)
+    return repack(
+        board, hosts, (), free, work_s=work.deadline.budget(PACKED_SHARE, most=PACKED_S), deadline=work.deadline,
+        seed=work.seed, moves_max=work.moves_max, ceiling=LoadLimit(by.part, room, by.base, level.ceiling),
+    )  # fmt: skip
 
 
 def searched(work: Work, by: Measure, level: Level) -> list[tuple[int, int]] | None:

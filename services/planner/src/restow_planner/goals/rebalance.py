@@ -7,13 +7,14 @@ to do). Those that stay too full are relieved by swaps, and by moves for which o
 enough, the whole placement is searched: see `levelling`.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from restow.messages.plan import Blocker, Outcome
 from restow.messages.request import RebalanceRequest
-from restow_planner.goals.levelling import Level, searched
+from restow_planner.goals.levelling import Level, packed, searched
 from restow_planner.goals.loads import Measure, measure
 from restow_planner.goals.mend import mend
 from restow_planner.goals.names import Names
@@ -22,10 +23,11 @@ from restow_planner.goals.work import Verdict, Work
 from restow_planner.problem import MOVE_MIB, Bools, Floats
 from restow_planner.solvers.board import NOWHERE, LoadLimit
 from restow_planner.solvers.evening import Evening, Way
+from restow_planner.solvers.repack import EXCESS_STEPS, STEPS_A_HOST, STEPS_A_MOVE
 
 RELIEF = 0.8
 """A host above the threshold is relieved to this part of it."""
-GAIN_MIN = 0.005
+GAIN_MIN = STEPS_A_MOVE / EXCESS_STEPS
 """A move that lowers the share of its host by less does not pay for itself."""
 WORTH = 0.25
 """A move pays if it takes off the squares as much as a host has that is off the mean by this part of the threshold."""
@@ -85,6 +87,8 @@ class _Evening:
     threshold: float
     first: list[int]
     trail: Trail
+    least: int = 0
+    """It is proven that no placement has less above the ceiling, together with what is paid for moves, in steps."""
 
     def run(self) -> Verdict:
         work, board = self.work, self.work.board
@@ -113,9 +117,9 @@ class _Evening:
         share = load / self.by.room
         still = self._above(ceiling, part, load)
         after = float(share[part].max())
+        proven = self._excess(part, Level(ceiling, mean), start) <= self.least
         for host in still[:20]:
-            why = f"{work.host(host)} stays at {share[host]:.0%} {self.by.name}: no further move pays for itself"
-            work.blockers.append(Blocker(server=None, rule="rebalance", why=why, relaxation="allow more moves"))
+            work.blockers.append(self._blocker(host, float(share[host]), proven=proven))
         if len(board.moved) > moves_before:
             words = (
                 f"{len(still)} hosts instead of {len(hot)} are too far above the mean {self.by.name} share of "
@@ -124,11 +128,22 @@ class _Evening:
             return Verdict(Outcome.PLAN, words, after, mean)
         if cut:
             return Verdict(Outcome.UNDECIDED, "no move was found after which a failure would cost no more", after, mean)
+        if proven:
+            words = f"proven: no moves that pay for themselves leave less above {ceiling:.0%}"
+            return Verdict(Outcome.IMPOSSIBLE, words, after, mean)
         if all(self._stuck(host) for host in still):
             return Verdict(
                 Outcome.IMPOSSIBLE, "proven: no server of the hot hosts may stand anywhere else", after, mean
             )
         return Verdict(Outcome.UNDECIDED, "no move or swap was found that pays for itself", after, mean)
+
+    def _blocker(self, host: int, share: float, *, proven: bool) -> Blocker:
+        why = "it is proven that no move pays for itself" if proven else "no further move pays for itself"
+        limited = self.work.moves_max is not None or not proven
+        return Blocker(
+            server=None, rule="rebalance", why=f"{self.work.host(host)} stays at {share:.0%} {self.by.name}: {why}",
+            relaxation="allow more moves" if limited else "add a host, or raise the threshold",
+        )  # fmt: skip
 
     def _above(self, ceiling: float, part: Bools, load: Floats) -> list[int]:
         """The hosts asked for first, then the fullest."""
@@ -150,25 +165,45 @@ class _Evening:
     def _all_at_once(self, start: int, part: Bools, level: Level) -> Floats:
         """Another placement, found in one go from the start, if it leaves less above the ceiling; the load then."""
         work, board = self.work, self.work.board
-        left, steps = self._too_much(part, level), self.trail.done
+        least, steps = self._excess(part, level, start), self.trail.done
         self.trail.go_to(0)
-        moves = searched(work, self.by, level) or []
-        for server, _ in moves:
-            board.put(server, NOWHERE)
-        for server, host in moves:
-            board.put(server, host)
-        if moves and work.within_limits() and self._too_much(part, level) < left:
-            self.trail.again(start)
-            work.why.update((server, f"evens out {self.by.name}, all hosts at once") for server, _ in moves)
-        else:
+        peak = float(self.by.share(board)[part].max())
+        answer = packed(work, self.by, level, part)
+        if answer is not None and answer.proven and not work.problem.ambiguous:
+            self.least = answer.excess
+        taken: list[tuple[int, int]] = []
+        for exact in (True, False):
+            if least <= self.least:
+                break
+            places = ([*answer.at.items()] if answer else []) if exact else (searched(work, self.by, level) or [])
+            self._put_all(places)
+            excess, higher = self._excess(part, level, start), float(self.by.share(board)[part].max()) > peak + SLACK
+            if excess < least and not higher and work.within_limits():
+                taken, least = places, excess
             board.undo(start)
+        if taken:
+            self._put_all(taken)
+            self.trail.again(start)
+            changed = board.since(start)
+            work.why.update((server, f"evens out {self.by.name}, all hosts at once") for server in changed)
+        else:
             self.trail.go_to(steps)
         return self.by.load(board)
 
-    def _too_much(self, part: Bools, level: Level) -> tuple[int, float]:
-        """How many hosts are above the ceiling, and by how much together."""
-        over = (self.by.share(self.work.board) - level.ceiling)[part]
-        return int((over > SLACK).sum()), round(float(np.maximum(over, 0.0).sum()), 6)
+    def _put_all(self, places: Sequence[tuple[int, int]]) -> None:
+        board = self.work.board
+        moves = [(server, host) for server, host in places if board.at[server] != host]
+        for server, _ in moves:
+            board.put(server, NOWHERE)
+        for server, host in sorted(moves):
+            board.put(server, host)
+
+    def _excess(self, part: Bools, level: Level, start: int) -> int:
+        """What the hosts have above the ceiling, the hosts that are, and the moves since then, all in steps."""
+        board = self.work.board
+        over = np.ceil((self.by.share(board) - level.ceiling)[part] * EXCESS_STEPS - 1e-6)
+        moves = sum(board.at[one] != int(self.work.problem.start[one]) for one in board.since(start))
+        return int(over[over > 0].sum()) + STEPS_A_HOST * int((over > 0).sum()) + STEPS_A_MOVE * moves
 
     def _go(self, way: Way) -> bool:
         work = self.work

@@ -6,7 +6,7 @@ and a limit in deterministic time: the same question has the same answer.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, floor
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,7 +14,7 @@ import numpy as np
 from restow_planner.deadline import Deadline
 from restow_planner.problem import Tally
 from restow_planner.solvers import cp_sat
-from restow_planner.solvers.board import Board
+from restow_planner.solvers.board import Board, LoadLimit
 from restow_planner.solvers.joint_model import JointModel
 
 if TYPE_CHECKING:
@@ -24,16 +24,26 @@ VARIABLES_MAX = 20_000
 COST_STEPS = 1_000
 """Costs are rounded to this many steps of the dearest move."""
 LOAD_SCALE = 100_000
+EXCESS_STEPS = 1_000
+"""What is above a ceiling is counted in so many steps of a host; …"""
+STEPS_A_HOST = 100
+"""… so many more for each host that is above it at all; …"""
+STEPS_A_MOVE = 5
+"""… and for each move, which pays for itself only where it gains more."""
 PRIORITY_RANKS = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Repacked:
-    """`at`: new host of each server that was free to go (also those that stay). `proven`: nothing better exists."""
+    """`at`: new host of each server that was free to go (also those that stay). `proven`: nothing better exists.
+
+    `excess`: what is left above the ceiling, the hosts that are, and the moves, all in steps.
+    """
 
     at: dict[int, int]
     unplaced: tuple[int, ...]
     proven: bool
+    excess: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,18 +65,22 @@ def repack(
     moves_max: int | None = None,
     vacate: frozenset[int] = frozenset(),
     mend: Mapping[int, Sequence[int]] | None = None,
+    ceiling: LoadLimit | None = None,
 ) -> Repacked | None:
     """Place `must` (each where it can be, highest priority first) and re-place `free` within `hosts`, cheaply.
 
     `free` stand on `hosts` now and stand somewhere after. `vacate`: hosts of which as many as possible are to be left
     by all of `free`. `mend`: hosts of which as many as possible are to carry no more of these resources than they
-    have, by the fewest moves, then the cheapest. None: nothing found in time, or too large to try.
+    have, by the fewest moves, then the cheapest. `ceiling`: of load, as little as possible above it, by moves that
+    pay for themselves; rounded so that nothing is overlooked. None: nothing found in time, or too large to try.
     """
-    groups = _grouped(board, frozenset(hosts), must, free)
+    groups = _grouped(board, frozenset(hosts), must, free, (*board.limits, *([ceiling] if ceiling else ())))
     if sum(len(group.targets) for group in groups) > VARIABLES_MAX or work_s <= 0:
         return None
     try:
-        model = _Model(board, tuple(hosts), groups, moves_max=moves_max, vacate=vacate, mend=mend or {})
+        model = _Model(
+            board, tuple(hosts), groups, moves_max=moves_max, vacate=vacate, mend=mend or {}, ceiling=ceiling
+        )
         return model.solved(work_s=work_s, deadline=deadline, seed=seed)
     except MemoryError:  # what is there without this help is an answer too
         deadline.tear()
@@ -77,12 +91,14 @@ def _scaled(load: float) -> int:
     return ceil(load * LOAD_SCALE - 1e-6)
 
 
-def _grouped(board: Board, hosts: frozenset[int], must: Sequence[int], free: Iterable[int]) -> list[_Group]:
+def _grouped(
+    board: Board, hosts: frozenset[int], must: Sequence[int], free: Iterable[int], limits: Sequence[LoadLimit]
+) -> list[_Group]:
     problem = board.problem
     alike: dict[tuple[object, ...], list[int]] = {}
     wanted = set(must)
     for server in sorted({*must, *free}):
-        special = server in problem.bound_to_others or server in board.barred or board.limits
+        special = server in problem.bound_to_others or server in board.barred
         alike.setdefault(
             (
                 int(problem.class_of[server]),
@@ -93,6 +109,7 @@ def _grouped(board: Board, hosts: frozenset[int], must: Sequence[int], free: Ite
                 float(problem.cost[server]),
                 server if special else -1,
                 server in wanted,
+                *(float(limit.part[server]) for limit in limits),
             ),
             [],
         ).append(server)
@@ -121,6 +138,7 @@ class _Model:
         moves_max: int | None,
         vacate: frozenset[int],
         mend: Mapping[int, Sequence[int]],
+        ceiling: LoadLimit | None,
     ) -> None:
         from ortools.sat.python import cp_model
 
@@ -138,12 +156,15 @@ class _Model:
         self.of_server = {group.members[0]: index for index, group in enumerate(groups) if len(group.members) == 1}
         self.mend = mend
         self.unmended = {host: self.model.new_bool_var("") for host in mend}
+        self.excess: list[cp_model.LinearExprT] = []
         self._everyone_somewhere()
         self._capacity()
         self._tallies()
         self._homeless()
         self._joint()
         self._loads()
+        if ceiling is not None:
+            self._under(ceiling)
         self._objective(moves_max, vacate)
 
     def _everyone_somewhere(self) -> None:
@@ -262,6 +283,28 @@ class _Model:
                     room = most - load[host] + sum(float(limit.part[one]) for one in here)
                     self.model.add(sum(terms) <= int(room * LOAD_SCALE))
 
+    def _under(self, ceiling: LoadLimit) -> None:
+        """What is above it is charged for; no host comes to have more above it than the worst has now."""
+        part = [floor(amount * LOAD_SCALE + 1e-6) for amount in ceiling.part.tolist()]
+        hosts = [host for host in self.hosts if np.isfinite(ceiling.room[host])]
+        full = {host: ceil(float(ceiling.room[host]) * LOAD_SCALE) for host in hosts}
+        now, fixed = {}, {}
+        for host in hosts:
+            fixed[host] = floor(float(ceiling.base[host] - ceiling.limit * ceiling.room[host]) * LOAD_SCALE)
+            fixed[host] += sum(part[one] for one in self.board.on[host] if one not in self.free)
+            now[host] = fixed[host] + sum(part[one] for one in self.board.on[host] if one in self.free)
+        worst = max((ceil(EXCESS_STEPS * now[host] / full[host]) for host in hosts), default=0)
+        for host in hosts:
+            coming = sum(
+                part[group.members[0]] * self.count[index, host]
+                for index, group in enumerate(self.groups)
+                if (index, host) in self.count
+            )
+            steps, is_above = self.model.new_int_var(0, max(0, worst), ""), self.model.new_bool_var("")
+            self.model.add(EXCESS_STEPS * (coming + fixed[host]) <= full[host] * steps)
+            self.model.add(steps <= max(0, worst) * is_above)
+            self.excess.append(steps + STEPS_A_HOST * is_above)
+
     def _objective(self, moves_max: int | None, vacate: frozenset[int]) -> None:
         problem = self.board.problem
         dearest = max((float(problem.cost[group.members[0]]) for group in self.groups), default=1.0)
@@ -290,7 +333,9 @@ class _Model:
                 if (index, host) in self.count:
                     self.model.add(self.count[index, host] <= len(self.groups[index].members) * kept)
             total.append(worst * kept)
-        total += [worst * variable for variable in self.unmended.values()]
+        total += [worst * variable for variable in (*self.unmended.values(), *self.excess)]
+        if self.excess:
+            total += [worst * STEPS_A_MOVE * variable for variable in moved]
         ranks = sorted({self._priority(index) for index in self.left_out})
         for index, variable in self.left_out.items():
             rank = min(ranks.index(self._priority(index)), PRIORITY_RANKS - 1)
@@ -320,4 +365,6 @@ class _Model:
                 for _ in range(solver.value(self.count[index, host])):
                     at[waiting.pop()] = host
             unplaced += waiting
-        return Repacked(at, tuple(sorted(unplaced)), proven=status == cp_model.OPTIMAL)
+        excess = sum(solver.value(variable) for variable in self.excess)
+        excess += STEPS_A_MOVE * sum(host != self.board.problem.start[server] for server, host in at.items())
+        return Repacked(at, tuple(sorted(unplaced)), proven=status == cp_model.OPTIMAL, excess=excess)
