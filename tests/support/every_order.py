@@ -1,7 +1,8 @@
 """Whether any order of moves reaches a goal, by looking at every placement; the rules' own judgement, no solver; pure.
 
 Breadth first over placements. A move is allowed when, while it runs and when it has ended, nothing is worse than at
-the start of the plan. For clouds of a few servers only.
+the start of the plan; where it arrives, nothing may be broken that speaks of this server alone, and what is counted
+there may not grow beyond its limit, even where it was beyond it at the start. For clouds of a few servers only.
 """
 
 from collections import deque
@@ -10,7 +11,12 @@ from dataclasses import dataclass, field
 
 from restow.cloud.model import LOCAL_STORAGE, Cloud, HostState, Move, Server, ServerState
 from restow_planner.rules import all_violations, worse
+from restow_planner.rules.base import Violation
 
+TIED = ("affinity", "spread", "together", "among", "licence", "near")
+"""Rules about how servers stand to each other: who has died counts for none of them."""
+COUNTED = ("capacity", "reserve", "load", "numa", "anti-affinity", "at-most", "isolate")
+"""Rules about who shares a host or a unit: each arrival is judged by what is there when it comes."""
 Places = tuple[str | None, ...]
 """Host of each server, in the order of the cloud; None: it runs nowhere."""
 
@@ -24,7 +30,7 @@ class EveryOrder:
     closed: frozenset[str] = frozenset()
     dead: frozenset[str] = frozenset()
     states_max: int = 4_000
-    _lawful: dict[tuple[tuple[str, ...], ...], bool] = field(default_factory=dict)
+    _known: dict[tuple[tuple[str, ...], ...], tuple[Violation, ...]] = field(default_factory=dict)
 
     def some_order_reaches(self, goal: Callable[[Places], bool]) -> bool | None:
         """None: more than `states_max` placements, and the goal is not among those seen."""
@@ -32,7 +38,7 @@ class EveryOrder:
         seen, todo = {start}, deque([start])
         while todo:
             here = todo.popleft()
-            if goal(here):
+            if goal(here) and self._may_end(here):
                 return True
             if len(seen) > self.states_max:
                 return None
@@ -66,20 +72,38 @@ class EveryOrder:
             return False
         return server.id in self.wanted or server.move is Move.LIVE or server.state is ServerState.STOPPED
 
-    def _is_lawful(self, places: Places, moving: int, ends: tuple[str, ...]) -> bool:
-        where = [
-            ends if index == moving else () if at is None or at in self.dead else (at,)
+    def _is_lawful(self, here: Places, index: int, ends: tuple[str, ...]) -> bool:
+        """Whether the server may hold these hosts, the last of which it arrives on, while the others are `here`."""
+        now, then = self._judged(here), self._judged(here, index, ends)
+        if worse(self._at_start(), then) or worse(_of(now, COUNTED), _of(then, COUNTED)):
+            return False
+        arrived = self._judged(here, index, ends[-1:])
+        own = self.cloud.servers[index].id
+        return not any(one.subject == own and one not in _of(arrived, TIED) for one in arrived)
+
+    def _may_end(self, here: Places) -> bool:
+        """At the end those who died run again: nothing is worse than it was before they did."""
+        start = tuple(one.host for one in self.cloud.servers)
+        return not self.dead or not worse(self._judged(start, dead=False), self._judged(here))
+
+    def _at_start(self) -> tuple[Violation, ...]:
+        start = tuple(one.host for one in self.cloud.servers)
+        before, living = self._judged(start, dead=False), self._judged(start)
+        return (*(one for one in before if one not in _of(before, TIED)), *_of(living, TIED))
+
+    def _judged(
+        self, places: Places, moving: int = -1, ends: tuple[str, ...] = (), *, dead: bool = True
+    ) -> tuple[Violation, ...]:
+        """What is broken; servers on a dead host run nowhere, unless `dead` is False."""
+        where = tuple(
+            ends if index == moving else () if at is None or (dead and at in self.dead) else (at,)
             for index, at in enumerate(places)
-        ]
-        key = tuple(where)
-        if key not in self._lawful:
-            servers = self.cloud.servers
-            home = {one.id: () if one.host is None else (one.host,) for one in servers}
-            now = {one.id: held for one, held in zip(servers, where, strict=True)}
-            before, after = all_violations(self.cloud, home), all_violations(self.cloud, now)  # type: ignore[arg-type]
-            if self.dead:  # whom a death has left without company, no move has; who stay apart are kept apart
-                living = {one: tuple(at for at in held if at not in self.dead) for one, held in home.items()}
-                found = all_violations(self.cloud, living)  # type: ignore[arg-type]
-                before += tuple(one for one in found if one.rule.startswith("near "))
-            self._lawful[key] = not worse(before, after)
-        return self._lawful[key]
+        )
+        if where not in self._known:
+            held = {one.id: hosts for one, hosts in zip(self.cloud.servers, where, strict=True)}
+            self._known[where] = all_violations(self.cloud, held)  # type: ignore[arg-type]
+        return self._known[where]
+
+
+def _of(violations: tuple[Violation, ...], kinds: tuple[str, ...]) -> tuple[Violation, ...]:
+    return tuple(one for one in violations if one.rule.split(" ")[0] in kinds)

@@ -1,10 +1,11 @@
 """Small random clouds that are legal by construction and in which every kind of rule occurs and can bind.
 
 A placement is built first; the rules are then read off it, as tight as it allows. So no rule is broken at the start,
-and many a move would break one.
+and many a move would break one. Where some are to be broken, servers are then put elsewhere and rules are made tighter.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from random import Random
 
 from hypothesis import strategies as st
@@ -44,6 +45,7 @@ from support.rare import metadata, rare_hosts, rare_servers
 RESOURCES = ("vcpu", "memory_mib", "disk_gib", "pci_gpu")
 FLAVORS = ((1, 1024, 10), (2, 2048, 10), (2, 4096, 20), (4, 8192, 40))
 UNITS: tuple[Unit, ...] = ("host", "rack", "zone")
+FEW = 3
 
 
 def random_legal_cloud(
@@ -51,6 +53,47 @@ def random_legal_cloud(
 ) -> Cloud:
     """A cloud of 3 to 12 hosts and 5 to 60 servers, up to 90 % full, the same for the same seed."""
     return _Maker(Random(seed), Random(f"rare/{seed}")).cloud(hosts=hosts, servers=servers, rules=rules)
+
+
+def random_broken_cloud(seed: int, *, hosts: tuple[int, int] = (3, 12), servers: tuple[int, int] = (5, 60)) -> Cloud:
+    """The same cloud with some servers on other hosts, whatever the rules say, and with rules that ask for more.
+
+    One more rule is read off nothing at all.
+    """
+    cloud, random = random_legal_cloud(seed, hosts=hosts, servers=servers), Random(f"broken/{seed}")
+    astray = {one.id for one in random.sample(list(cloud.servers), min(len(cloud.servers), random.randint(1, 4)))}
+    placed = tuple(
+        replace(one, host=random.choice(cloud.hosts).name, numa=(), numa_at=()) if one.id in astray else one
+        for one in cloud.servers
+    )
+    rules = tuple(_stricter(rule) if random.random() < 0.7 else rule for rule in cloud.rules)
+    return replace(cloud, servers=placed, rules=(*rules, *_any_rule(random, cloud)))
+
+
+def _any_rule(random: Random, cloud: Cloud) -> Sequence[RuleSpec]:
+    """One about a few servers, wherever they are."""
+    if len(cloud.servers) < FEW:
+        return ()
+    chosen, unit = [one.id for one in random.sample(list(cloud.servers), FEW)], random.choice(UNITS)
+    names = random.sample([host.name for host in cloud.hosts], len(cloud.hosts))
+    middle = random.randint(1, len(names) - 1)
+    return [random.choice((
+        TogetherIn(tuple(chosen), unit), SpreadOver(tuple(chosen), unit, 2), AtMostPer(tuple(chosen), unit, 1),
+        Licence(tuple(chosen), 1, unit), NearTo(tuple(chosen[1:]), tuple(chosen[:1]), unit),
+        Among(tuple(chosen), (tuple(names[:middle]), tuple(names[middle:]))),
+    ))]  # fmt: skip
+
+
+def _stricter(rule: RuleSpec) -> RuleSpec:
+    match rule:
+        case AtMostPer():
+            return replace(rule, count=max(1, rule.count - 1))
+        case Licence():
+            return replace(rule, count=max(1, rule.count - 1))
+        case SpreadOver():
+            return replace(rule, at_least=min(len(rule.servers), rule.at_least + 1))
+        case _:
+            return rule
 
 
 def legal_clouds(**bounds: tuple[int, int]) -> st.SearchStrategy[Cloud]:

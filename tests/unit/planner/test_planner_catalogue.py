@@ -217,7 +217,7 @@ def test_what_was_broken_before_is_told_whether_it_is_mended_or_stays():
     servers = [a_server("s0", on="h0"), a_server("s1", on="h0"), a_server("s2", on="h1")]
     rules = [Residency(("z1",), servers=("s0",)), Licence(("s1", "s2"), 1)]
     told = emptied(a_cloud(H[:4], servers, rules=rules), "h0").why
-    assert "broken before and mended: residency 0" in told
+    assert "broken before and mended: licence 1, residency 0" in told
     mixed = [a_server("a0", on="h1"), a_server("b0", on="h1"), a_server("b1", on="h0")]
     told = planned(a_cloud(H[:3], mixed, rules=[Isolate(("a0",))]), goal="reach", targets={"b0": "h2", "a0": "h2"}).why
     assert "would break" in told or "not allowed" in told

@@ -6,18 +6,19 @@ from itertools import product
 import numpy as np
 import pytest
 
-from restow.cloud.model import Move
+from restow.cloud.model import AtMostPer, Move
 from restow.messages.plan import Outcome
 from restow.messages.request import parse_request
 from restow_planner.deadline import Deadline
 from restow_planner.decision import decide
+from restow_planner.goals.emptying import HOST_WORTH
 from restow_planner.goals.fewest import fewest_hosts
 from restow_planner.goals.loads import real_limits
 from restow_planner.goals.work import Work
 from restow_planner.problem import compile_problem
 from restow_planner.rules import all_primitives
 from restow_planner.solvers.board import Board
-from restow_planner.solvers.fit import ShapeFit
+from restow_planner.solvers.fit import Front, ShapeFit
 from restow_planner.solvers.repack import repack
 from support.builders import a_cloud, a_host, a_server
 from support.strategies import random_legal_cloud
@@ -231,3 +232,137 @@ def test_no_placement_uses_fewer_hosts_than_the_bound(share):
         assert bound <= best, seed
         tight += bound == best
     assert tight > 15
+
+
+# -- what an answer says ----------------------------------------------------------------------------------
+
+
+def hosts_of(count, **fields):
+    return [a_host(f"h{n}", **fields) for n in range(count)]
+
+
+def pairs(count, *, memory_mib=8_192):
+    """Two servers on each host, all of which would fit on one."""
+    return [a_server(f"s{n}", on=f"h{n // 2}", memory_mib=memory_mib) for n in range(2 * count)]
+
+
+def test_what_time_did_not_allow_is_not_called_nothing_to_do():
+    cloud = a_cloud(hosts_of(3), pairs(3, memory_mib=1_024))
+    decision = decide(cloud, parse_request({"goal": "consolidate"}), deadline=Deadline.after(0.0))
+    assert decision.outcome is Outcome.UNDECIDED
+    assert "time was over" in decision.why_outcome
+    assert "3 hosts are in use, and no fewer than 1 will do" in decision.why_outcome
+
+
+@pytest.mark.parametrize(
+    ("limits", "rule", "enough"),
+    [
+        ({"moves": 1}, "limits.moves", "2"),
+        ({"moves": 0}, "limits.moves", "2"),
+        ({"moved_gib": 15}, "limits.moved_gib", "16.00"),
+    ],
+)
+def test_a_limit_too_small_for_any_host_is_named_with_what_would_be_enough(limits, rule, enough):
+    cloud = a_cloud(hosts_of(3, memory_mib=65_536), pairs(3))
+    decision = decided(cloud, limits=limits)
+    assert decision.outcome is Outcome.IMPOSSIBLE
+    (blocker,) = decision.blockers
+    assert (blocker.rule, blocker.relaxation) == (rule, f"raise {rule} to {enough}")
+    raised = decided(cloud, limits={rule.removeprefix("limits."): float(enough) if "." in enough else int(enough)})
+    assert raised.after["hosts_used"] == 2
+
+
+def test_a_limit_that_leaves_more_to_be_freed_is_named_beside_what_is_freed():
+    cloud = a_cloud(hosts_of(3, memory_mib=65_536), pairs(3))
+    decision = decided(cloud, limits={"moves": 3})
+    assert (decision.outcome, decision.after["hosts_used"]) == (Outcome.PLAN, 2)
+    assert [one.relaxation for one in decision.blockers] == ["raise limits.moves to 4"]
+
+
+def sixes(count):
+    """Of each host 6 of 10 are taken, in one piece: by counting fewer hosts would do."""
+    return a_cloud(hosts_of(count, vcpu=10), [a_server(f"s{n}", on=f"h{n}", vcpu=6) for n in range(count)])
+
+
+def test_that_no_host_can_be_emptied_is_proven_in_a_small_cloud_and_left_open_in_a_large_one():
+    small, large = decided(sixes(4), max_utilisation=1.0), decided(sixes(46), max_utilisation=1.0)
+    assert (small.outcome, small.objective, small.bound) == (Outcome.NOTHING_TO_DO, 4.0, 4.0)
+    assert "proven" in small.why_outcome
+    assert large.outcome is Outcome.UNDECIDED
+    assert "46 hosts are in use, and no fewer than 28 will do" in large.why_outcome
+
+
+def test_an_empty_host_that_could_take_two_in_is_no_proof_that_none_can_be_freed():
+    cloud = sixes(3)
+    idle = replace(cloud, hosts=(*cloud.hosts, a_host("wide", vcpu=12)))
+    assert decided(idle, max_utilisation=1.0).outcome is Outcome.UNDECIDED
+
+
+# -- what stays on ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_cloud_without_hosts_or_servers_is_no_trouble():
+    assert decided(a_cloud([])).outcome is Outcome.NOTHING_TO_DO
+    assert decided(a_cloud(hosts_of(2))).outcome is Outcome.NOTHING_TO_DO
+
+
+def test_one_host_stays_on_where_nobody_is_left_to_run():
+    decision = decided(a_cloud([*hosts_of(2), a_host("large", vcpu=64)]), power_off=True)
+    assert [host for _, host in decision.host_steps_last] == ["h0", "h1"]
+    assert "large stays on" in decision.why_outcome
+
+
+def test_hosts_that_were_empty_before_are_left_as_they_are_unless_they_are_powered_off():
+    cloud = a_cloud(hosts_of(3), [a_server("a", on="h0"), a_server("b", on="h1")])
+    for power_off, out in ((False, 1), (True, 2)):
+        decision = decided(cloud, power_off=power_off)
+        assert len(decision.host_steps_first) == out
+        assert ("h2" in {host for _, host in decision.host_steps_first}) == power_off
+
+
+# -- soft rules -------------------------------------------------------------------------------------------
+
+
+def test_a_host_is_freed_only_where_soft_rules_charge_no_more_than_it_is_worth():
+    servers = [a_server(f"s{n}", on=f"h{n}") for n in range(2)]
+    for price, freed in ((HOST_WORTH, True), (HOST_WORTH + 1, False)):
+        apart = AtMostPer((servers[0].id, servers[1].id), "host", 1, price)
+        decision = decided(a_cloud(hosts_of(2), servers, rules=[apart]))
+        assert (decision.outcome is Outcome.PLAN) == freed
+        if freed:
+            assert (decision.before["soft_price"], decision.after["soft_price"]) == (0.0, price)
+            assert decision.of_rules == "soft rules broken: at-most 0 (price 100)"
+        else:
+            assert decision.outcome is Outcome.UNDECIDED
+            assert decision.blockers[0].rule == "at-most 0"
+
+
+# -- packing the fast way ---------------------------------------------------------------------------------
+
+
+def test_the_front_finds_for_each_server_what_a_look_at_all_hosts_finds():
+    asked = found = 0
+    for seed in range(60):
+        cloud = random_legal_cloud(seed, hosts=(4, 10))
+        limits, _ = real_limits(compile_problem(cloud, all_primitives(cloud)), 0.9)
+        board = board_of(cloud, limits)
+        board.barred[0] = {1}
+        fit, among = ShapeFit(board), board.open.copy()
+        for host in range(len(board.on)):
+            servers = sorted(board.on[host])
+            among[host] = False
+            front = Front(fit, servers, among) if servers else None
+            for server in servers if front else ():
+                mask = board.fits(server) & among
+                best = front.best(server)
+                assert (best is None) == (not mask.any()), (seed, host, server)
+                asked += 1
+                if best is not None:
+                    assert best == fit.best(server, mask), (seed, host, server)
+                    board.put(server, best)
+                    front.take(server, best)
+                    found += 1
+            among[host] = board.open[host]
+    assert found > 100
+    assert asked - found > 100

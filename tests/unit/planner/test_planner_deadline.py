@@ -95,3 +95,15 @@ def test_a_plan_that_the_clock_cut_is_made_again_as_it_was(body: dict[str, objec
     limits = request.limits.model_copy(update={"time_limit_s": 4})
     free = plan_for(cloud, request.model_copy(update={"limits": limits}), plan_id="p")
     assert free.steps != cut.steps, "the cut changed nothing"
+
+
+def test_on_a_slower_machine_the_rest_is_expected_to_take_longer(now: list[float]) -> None:
+    began, usual = Deadline.after(10.0), deadline.READING_RULES_S * 100_000
+    now[0] = usual / 2
+    assert began.paced(100_000).closing_s(100_000, 1_000) == pytest.approx(1.45)
+    now[0] = usual * 3
+    slow = began.paced(100_000)
+    assert slow.closing_s(100_000, 1_000) == pytest.approx(3 * 1.45)
+    assert slow.within(5.0).pace == pytest.approx(3.0)
+    now[0] = usual * 1_000
+    assert began.paced(100_000).pace == deadline.PACE_MAX

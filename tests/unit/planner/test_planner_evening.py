@@ -74,15 +74,12 @@ def values(evening, host):
         price = board.price(server)
         board.undo(mark)
         for target in np.flatnonzero(fits).tolist():
-            if (
-                share[target] >= evening.mean
-                or share[host] <= evening.mean
-                or (price is not None and price[target] > price[host])
-            ):
+            if share[target] >= evening.mean or share[host] <= evening.mean:
                 continue
+            charged = 0.0 if price is None else max(0.0, price[target] - price[host])
             ends = share[host] - less, share[target] + evening.part[server] / evening.room[target]
             off = ((share[host], 1), (share[target], 1), (ends[0], -1), (ends[1], -1))
-            value = sum(sign * (one - evening.mean) ** 2 for one, sign in off) / evening.price[server]
+            value = sum(sign * (one - evening.mean) ** 2 for one, sign in off) / (evening.price[server] + charged)
             if ends[1] > evening.limit + 1e-9:
                 if ends[1] > share[host] - GAIN_MIN:
                     continue

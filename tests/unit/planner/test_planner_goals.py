@@ -483,10 +483,12 @@ def test_no_goal_ever_makes_a_rule_worse(fields):
         end = {**start, **{one: () if host is None else (host,) for one, host in decision.targets.items()}}
         found = worse(all_violations(cloud, start), all_violations(cloud, end))
         dead = on_failed_hosts(cloud, parse_request(fields))
-        if dead:  # whom a death leaves without company, no plan has; and who stays dead needs none
+        if dead:  # whom a death leaves apart from others, no plan has; and who stays dead is no company
             living = {one: () if one in dead else hosts for one, hosts in start.items()}
             before = all_violations(cloud, start) + all_violations(cloud, living)
-            found = tuple(one for one in found if not one.rule.startswith("near "))
+            found = tuple(
+                one for one in found if one.rule.split(" ")[0] not in ("near", "together", "among", "affinity")
+            )
             found += worse(before, all_violations(cloud, end | dict.fromkeys(dead - set(decision.targets), ())))
         assert not found, seed
         assert "would break a rule" not in decision.why_outcome, seed
@@ -499,7 +501,7 @@ def test_the_same_question_has_the_same_answer():
         cloud = random_legal_cloud(seed)
         for fields in GOALS:
             request = parse_request(fields)
-            first, second = (decide(cloud, request, deadline=Deadline.after(5.0)) for _ in range(2))
+            first, second = (decide(cloud, request, deadline=Deadline.after(60.0)) for _ in range(2))
             assert first == second, (seed, fields)
 
 

@@ -172,3 +172,41 @@ def test_no_host_becomes_fuller_than_the_fullest_was(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(rebalance, "packed", lambda *_: at_the_others_cost)
     plan = plan_for(cloud, request, plan_id="p")
     assert (plan.outcome, plan.steps) == (Outcome.UNDECIDED, ())
+
+
+# -- limits -----------------------------------------------------------------------------------------------
+
+
+def hot() -> Cloud:
+    """One host that is too hot, beside three that idle: to relieve it takes several moves of 4 GiB."""
+    servers = [a_server(f"s{n}", on="h0", memory_mib=4_096, load={"cpu_cores": 0.6}) for n in range(12)]
+    return a_cloud([a_host(f"h{n}", memory_mib=65_536) for n in range(4)], servers)
+
+
+def limited(**limits: float) -> Plan:
+    return plan_for(hot(), parse_request({"goal": "rebalance", "limits": limits}), plan_id="p")
+
+
+@pytest.mark.parametrize(
+    ("limits", "moves", "relaxation"),
+    [
+        ({"moves": 0}, 0, "raise limits.moves to at least 1"),
+        ({"moves": 1}, 1, "raise limits.moves to at least 2"),
+        ({"moved_gib": 9}, 2, "raise limits.moved_gib to at least 12.00"),
+    ],
+)
+def test_a_limit_is_named_as_what_keeps_a_host_hot(limits: dict[str, int], moves: int, relaxation: str) -> None:
+    answer = limited(**limits)
+    assert len(answer.steps) == moves
+    (blocker,) = answer.blockers
+    assert blocker.rule == relaxation.split()[1]
+    assert blocker.relaxation == relaxation
+    assert "proven" not in blocker.why
+
+
+def test_what_a_limit_forbids_is_proven_impossible_within_the_limit_only() -> None:
+    answer = limited(moves=0)
+    assert answer.outcome is Outcome.IMPOSSIBLE
+    assert "within limits.moves" in answer.why
+    assert limited(moved_gib=1).outcome is Outcome.UNDECIDED  # the exact model does not know of memory
+    assert not limited().blockers

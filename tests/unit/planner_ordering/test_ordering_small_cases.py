@@ -179,3 +179,10 @@ def test_a_plan_always_says_what_it_does_not_know() -> None:
     notes = reach(cloud, a="h2").not_modelled
     assert any("dirty rate of 1 servers" in note for note in notes)
     assert any("link bandwidth of 1 hosts" in note for note in notes)
+
+
+def test_a_host_that_was_empty_before_is_closed_before_it_is_powered_off() -> None:
+    cloud = a_cloud([a_host("h1"), a_host("h2")], [a_server("s1", on="h1")])
+    plan = plan_for(cloud, parse_request({"goal": "consolidate", "power_off": True}), plan_id="p")
+    steps = {step.action: step for step in plan.steps if step.host == "h2"}
+    assert [edge.step for edge in steps["power-off"].waits_for] == [steps["disable-host"].id]

@@ -1,5 +1,6 @@
 """`restow solve`, `check`, `show`, `why`: exit codes, and errors that name what is wrong."""
 
+import asyncio
 import io
 import json
 import subprocess
@@ -13,6 +14,7 @@ import pytest
 from restow.cloud.model import Cloud
 from restow.cloud.snapshot import dump_cloud
 from restow.commands.main import run
+from restow.database.schema import upgrade
 from restow.messages.plan import Plan
 from restow.messages.request import parse_request
 from restow.render import gap_in_words, part_of, to_dot, to_json, to_svg, wave_of
@@ -103,7 +105,9 @@ def test_bad_input_ends_with_2_and_names_field_value_and_what_is_expected(
         ["solve", "CLOUD", "--request", "REQUEST", "-o", "/nowhere/plan.json"],
         ["check", "CLOUD", "REQUEST"],
         ["show", "CLOUD"],
-        ["why", "PLAN", "nobody"],
+        ["why", "PLAN", "nobody", "--snapshot", "CLOUD"],
+        ["why", "PLAN", "a", "--changes", "REQUEST"],
+        ["why", "-", "a", "--snapshot", "-"],
         ["show", "PLAN", "--dot", "--svg"],
         ["replay", "p1", "--database", "sqlserver://x"],
     ],
@@ -147,6 +151,45 @@ def test_why_tells_the_whole_chain_both_ways(files: dict[str, str], capsys: pyte
     assert "frees" in capsys.readouterr().out
 
 
+def test_why_with_the_snapshot_answers_for_names_hosts_and_servers_that_stay(
+    files: dict[str, str], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    solved(files, capsys)
+    (tmp_path / "changes.json").write_text(json.dumps({"copy_hosts": [{"like": "h3"}]}))
+    assert run(["why", files["plan"], "h3", "--snapshot", files["cloud"]]) == 0
+    out, err = capsys.readouterr()
+    assert "claims of memory_mib: 0 of 4000 before, 0 after" in out
+    assert err == ""
+    changes = ["--changes", str(tmp_path / "changes.json")]
+    assert run(["why", files["plan"], "h3-copy-1", "--snapshot", files["cloud"], *changes]) == 0
+    out, err = capsys.readouterr()
+    assert "nothing leaves it, and nothing arrives" in out
+    assert "the plan was made from snapshot sha256:" in err
+
+
+def test_solve_with_changes_tells_the_plan_beside_the_one_without_them(
+    files: dict[str, str], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    Path(files["cloud"]).write_bytes(dump_cloud(swap(hosts=2)))
+    (tmp_path / "changes.json").write_text(json.dumps({"copy_hosts": [{"like": "h2"}]}))
+    words = ["solve", files["cloud"], "--request", files["request"], "--changes", str(tmp_path / "changes.json")]
+    assert run([*words, "-o", files["plan"]]) == 0
+    err = capsys.readouterr().err
+    rows = {
+        line.split("│")[1].strip(): [cell.strip() for cell in line.split("│")[2:5]]
+        for line in err.splitlines()
+        if "│" in line
+    }
+    assert rows["outcome"] == ["impossible", "plan", ""]
+    assert rows["moves"] == ["0", "3", "+3"]
+    assert rows["moved_mib"] == ["0", "9000", "+9000"]
+    assert "no longer blocked: " in err
+    assert "a ends on h1 without the changes, on h2 with" in err
+    assert run(["show", files["plan"]]) == 0
+    assert "without the changes" in capsys.readouterr().out
+    assert run(["check", files["cloud"], files["plan"], *words[4:]]) == 0
+
+
 def test_show_prints_tables_and_graphs(files: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
     plan = solved(files, capsys)
     assert run(["show", files["plan"]]) == 0
@@ -187,11 +230,11 @@ def test_parts_of_a_plan_that_need_not_wait_for_each_other_are_told() -> None:
     apart = plan_for(cloud, parse_request(request), plan_id="p")
     assert sorted(part_of(apart).values()) == [1, 2]
     assert apart.metadata["independent_parts"] == 2
-    assert "part 1 of 2, alone: it waits for no other part" in (explain(apart, apart.steps[0].id) or [""])[0]
+    assert "part 1 of 2, alone: no rule makes it wait for another part" in explain(apart, apart.steps[0].id)[0]
     joined = plan_for(cloud, parse_request({"goal": "evacuate", "hosts": ["h0"]}), plan_id="p")
     assert set(part_of(joined).values()) == {1}, "both moves wait until h0 is disabled"
     assert {node["part"] for node in to_json(joined)["nodes"]} == {1}
-    assert "part" not in (explain(joined, "s1") or [""])[0]
+    assert "part" not in explain(joined, "s1")[0]
 
 
 def test_the_gap_is_told_in_words() -> None:
@@ -220,3 +263,40 @@ def test_a_plan_made_offline_loads_neither_database_nor_http(tmp_path: Path) -> 
     )
     ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert ended.stderr.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("output", [[], ["-o", "/dev/full"]])
+def test_a_full_disk_is_told_in_a_line(files: dict[str, str], output: list[str]) -> None:
+    command = [sys.executable, "-m", "restow.commands.main", "solve", files["cloud"], "--request", files["request"]]
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run([*command, *output], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert ended.returncode == (2 if output else 1)
+    assert "No space left on device" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert "Exception ignored" not in ended.stderr
+
+
+def test_a_plan_of_another_program_that_tells_no_domain_is_shown_and_judged(
+    files: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    solved(files, capsys)
+    told = json.loads(Path(files["plan"]).read_text())
+    Path(files["plan"]).write_text(json.dumps({name: value for name, value in told.items() if name != "domain"}))
+    assert run(["show", files["plan"]]) == 0
+    assert run(["check", files["cloud"], files["plan"]]) == 0
+    assert "ok: 3 steps" in capsys.readouterr().out
+
+
+def test_replay_looks_where_up_keeps_its_things(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("RESTOW_DATABASE_URL", raising=False)
+    monkeypatch.setenv("RESTOW_DATA_DIR", str(tmp_path))
+    assert run(["replay", "p1"]) == 2
+    assert f"{tmp_path}/restow.db" in capsys.readouterr().err
+    assert not (tmp_path / "restow.db").exists()
+    asyncio.run(upgrade(f"sqlite:///{tmp_path}/restow.db"))
+    for words in (["replay", "p1"], ["replay", "p1", "--data", str(tmp_path)]):
+        assert run(words) == 1
+        assert "no plan p1" in capsys.readouterr().err
+    assert run(["replay", "p1", "--data", str(tmp_path), "--database", "sqlite:///x"]) == 2

@@ -21,7 +21,7 @@ from restow.log.delivery import Delivery
 from restow.messages.base import Message
 from restow.messages.events import Event, PlanOrder, PlanRequest, PlanState, PolicyPut, StepEvent, first_event
 from restow.messages.plan import Plan
-from restow.messages.request import parse_request
+from restow.messages.request import Changes, HostCopies, parse_request
 from restow.runtime.service import Context
 from restow_planner.plan import plan_for
 from restow_planner.replay import compare, recorded
@@ -138,8 +138,6 @@ async def test_every_story_goes_on_or_ends(stage: Stage, request_: dict[str, Any
 
 
 async def test_a_what_if_is_planned_on_the_changed_cloud_and_never_carried_out(stage: Stage) -> None:
-    from restow.messages.request import Changes
-
     await stage.ask(mode="auto", changes=Changes(remove_hosts=("h3",)))
     assert (await stage.types())[-1] == "plan.finished"
     assert {step.target for step in (await stage.plan()).steps if step.target} == {"h2"}
@@ -284,6 +282,14 @@ async def test_too_many_open_optional_plans_stop_another_one_until_one_ends(stag
     await stage.bring("restow.plan.finished", PlanState(plan="p0", by="executor"), "p0", by="restow/executor")
     await stage.ask("p11", goal="rebalance")
     assert (await stage.types())[-1] == "plan.proposed"
+
+
+async def test_a_what_if_has_the_plan_without_the_changes_beside_it_and_is_decided_again(stage: Stage) -> None:
+    await stage.ask(changes=Changes(remove_hosts=("h3",), copy_hosts=(HostCopies(like="h2"),)))
+    cloud, before = await recorded(stage.url, "p1")
+    assert [host.name for host in cloud.hosts] == ["h1", "h2", "h2-copy-1"]
+    assert (before.metadata["beside"]["outcome"], before.metadata["difference"]["numbers"]["moves"]) == ("plan", 0)
+    assert compare(before, plan_for(cloud, before.request, plan_id="p1", engine=before.engine)) == []
 
 
 async def test_a_recorded_plan_is_decided_again_with_the_same_answer(stage: Stage) -> None:

@@ -1,7 +1,9 @@
 """Rules about several servers as plain arrays: the parts of a Problem; pure."""
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,21 +38,49 @@ class SoftTogether:
     price: float
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class HostSets:
+    """Sets of hosts by number: the hosts of each, the sets that each host is in, and the sets that share a host."""
+
+    hosts: tuple[Ints, ...]
+    of: Mapping[int, tuple[int, ...]]
+    shared: frozenset[int]
+
+    def mask(self, sets: Iterable[int], hosts: int) -> Bools:
+        """(H,) the hosts of all these sets."""
+        found = np.zeros(hosts, dtype=bool)
+        for one in sets:
+            found[self.hosts[one]] = True
+        return found
+
+    def inside(self, hosts: int) -> Bools:
+        """(H,) the hosts that are in any set."""
+        found = np.zeros(hosts, dtype=bool)
+        found[list(self.of)] = True
+        return found
+
+    def total(self, amount: NDArray[Any]) -> Floats:
+        """Of each set the sum of what its hosts have (H,)."""
+        flat = np.concatenate([*self.hosts, np.zeros(0, dtype=np.int64)])
+        number = np.repeat(np.arange(len(self.hosts)), [len(one) for one in self.hosts])
+        found: Floats = np.bincount(number, weights=amount[flat], minlength=len(self.hosts)).astype(np.float64)
+        return found
+
+    def held(self, standing: Iterable[int]) -> Counter[int]:
+        """How many of these hosts, one for each server, are in each set."""
+        return Counter(one for host in standing for one in self.of.get(host, ()))
+
+
 @dataclass(frozen=True, slots=True)
 class Homeless:
-    """A hard Together of which no member stands anywhere yet: the first that is placed chooses the set."""
+    """A hard Together whose members share no set at the start, or more than one, or one that its death may empty.
+
+    Which set it is to be shows only as they move. Any other is a row of hosts allowed.
+    """
 
     rule: str
     members: tuple[int, ...]
-    sets: tuple[Ints, ...]  # the hosts of each
-
-    def allowed(self, placed: frozenset[int], hosts: int) -> Bools:
-        """(H,) the hosts of all sets that hold these hosts."""
-        mask = np.zeros(hosts, dtype=bool)
-        for one in self.sets:
-            if not placed or placed.issubset(one.tolist()):
-                mask[one] = True
-        return mask
+    sets: HostSets
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from restow.errors import BadInputError, FieldError
+from restow.errors import BadInputError, FieldError, PermanentError
 
 if TYPE_CHECKING:
     from restow.cloud.model import Cloud
     from restow.messages.plan import Plan
+    from restow.messages.request import Changes
 
 DONE, FAILED, IMPOSSIBLE, UNDECIDED = 0, 1, 3, 4
 
@@ -45,7 +46,8 @@ def solve(
     """Make a plan offline. Exit code 3: proven impossible, 4: undecided in the time given."""
     _one_standard_input(SNAPSHOT=snapshot, **{"--request": request, "--changes": changes or ""})
     began = time.perf_counter()
-    cloud, _ = _cloud(snapshot, changes)
+    cloud, _ = _cloud(snapshot, None)
+    different = None if changes is None else _changes(changes)
     from restow.ids import digest_of, id_of_effect
     from restow.messages.request import parse_request
 
@@ -53,14 +55,24 @@ def solve(
     asked = parse_request(body)
     if time_limit is not None:
         asked = asked.model_copy(update={"limits": asked.limits.model_copy(update={"time_limit_s": time_limit})})
-    from restow_planner.plan import plan_for
+    plan_id = id_of_effect(digest_of(body), f"solve/{cloud.domain}/{cloud.taken_at}")
+    if different is None:
+        from restow_planner.plan import plan_for
 
-    plan = plan_for(cloud, asked, plan_id=id_of_effect(digest_of(body), f"solve/{cloud.domain}/{cloud.taken_at}"))
+        plan = plan_for(cloud, asked, plan_id=plan_id)
+    else:
+        from restow_planner.what_if import plan_if
+
+        plan = plan_if(cloud, different, asked, plan_id=plan_id)
     plan = plan.model_copy(update={"solve_s": round(time.perf_counter() - began, 3)})
     _write(output, json.dumps(plan.dump(), indent=1, ensure_ascii=False) + "\n")
     _note(_summary(plan))
     for blocker in plan.blockers[:10]:
         _note(f"  {blocker.why}" + (f" ({blocker.relaxation})" if blocker.relaxation else ""))
+    if different is not None:
+        from restow_planner.tables import print_beside
+
+        print_beside(plan)
     raise typer.Exit({"impossible": IMPOSSIBLE, "undecided": UNDECIDED}.get(plan.outcome.value, DONE))
 
 
@@ -110,42 +122,58 @@ def show(
     elif as_json:
         _out(json.dumps(to_json(made), indent=1, ensure_ascii=False) + "\n")
     else:
-        from restow_planner.explain import as_tables
+        from restow_planner.tables import as_tables
 
         as_tables(made)
 
 
 def why(
     plan: Annotated[str, typer.Argument(help="A restow.plan/1 file; - is standard input.")],
-    subject: Annotated[str, typer.Argument(metavar="SERVER|STEP", help="A server's id or a step's id.")],
+    subject: Annotated[
+        str, typer.Argument(metavar="SERVER|HOST|STEP", help="A server's id or name, a host, or a step's id.")
+    ],
     *,
     reverse: Annotated[
         bool, typer.Option("--reverse", "--waiting-for", help="The other way: what waits for it.")
     ] = False,
+    snapshot: Annotated[
+        str | None,
+        typer.Option("--snapshot", metavar="FILE", help="The restow.cloud/1 that the plan was made from: tells more."),
+    ] = None,
+    changes: Annotated[str | None, typer.Option("--changes", help="The changes that the plan was made with.")] = None,
 ) -> None:
-    """Why a server moves or stays, what its steps wait for, and what that waits for in turn."""
+    """Why a server moves or stays, what leaves a host, what its steps wait for, and what that waits for in turn."""
+    _one_standard_input(PLAN=plan, **{"--snapshot": snapshot or "", "--changes": changes or ""})
+    if changes is not None and snapshot is None:
+        raise BadInputError("usage", (FieldError("--changes", changes, "the snapshot that they change: --snapshot"),))
     made = _plan(plan)
+    cloud = None
+    if snapshot is not None:
+        cloud, digest = _cloud(snapshot, changes)
+        if made.snapshot != digest:
+            _note(f"the plan was made from snapshot {made.snapshot}, this is {digest}: told of this one")
     from restow_planner.explain import explain
 
-    lines = explain(made, subject, reverse=reverse)
-    if lines is None:
-        raise BadInputError("why", (FieldError("SERVER|STEP", subject, "a step, or a server that the plan names"),))
-    for line in lines:
+    for line in explain(made, subject, cloud=cloud, reverse=reverse):
         _say(line)
 
 
 def replay(
     plan_id: Annotated[str, typer.Argument(metavar="PLAN_ID", help="A plan of this installation.")],
     database: Annotated[
-        str | None, typer.Option("--database", help="Its database; default: RESTOW_DATABASE_URL.")
+        str | None, typer.Option("--database", help="Its database; default: RESTOW_DATABASE_URL, else that of DIR.")
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", metavar="DIR", help="The data directory of `restow up`; default: RESTOW_DATA_DIR."),
     ] = None,
 ) -> None:
     """Decide again from what was recorded, and compare. Exit code 1: the answer is another one."""
-    url = database or os.environ.get("RESTOW_DATABASE_URL", "")
-    if not url:
-        raise BadInputError("settings", (FieldError("RESTOW_DATABASE_URL", "(absent)", "a database URL"),))
-    from restow_planner.replay import compare, recorded
+    if database is not None and data is not None:
+        raise BadInputError("usage", (FieldError("--data", str(data), "either --data or --database"),))
+    from restow_planner.replay import compare, database_of, recorded
 
+    url = database or database_of(data, os.environ)
     cloud, before = asyncio.run(recorded(url, plan_id))
     from restow_planner.plan import made_again
 
@@ -180,8 +208,6 @@ def _cloud(name: str, changes: str | None) -> "tuple[Cloud, str]":
     from restow.cloud.changes import changed
     from restow.cloud.snapshot import dump_cloud, read_cloud
     from restow.ids import digest_of
-    from restow.messages.base import parse
-    from restow.messages.request import Changes
 
     gc.disable()  # the cloud is kept to the end: to look for garbage in it takes longer than to read it
     try:
@@ -190,8 +216,15 @@ def _cloud(name: str, changes: str | None) -> "tuple[Cloud, str]":
         gc.freeze()
         gc.enable()
     if changes is not None:
-        cloud = changed(cloud, parse(Changes, _read(changes, "--changes"), what=f"changes {changes}"))
+        cloud = changed(cloud, _changes(changes))
     return cloud, digest_of(dump_cloud(cloud))
+
+
+def _changes(name: str) -> "Changes":
+    from restow.messages.base import parse
+    from restow.messages.request import Changes
+
+    return parse(Changes, _read(name, "--changes"), what=f"changes {name}")
 
 
 def _plan(name: str) -> "Plan":
@@ -235,11 +268,19 @@ def _summary(plan: "Plan") -> str:
 
 
 def _out(text: str) -> None:
-    sys.stdout.write(text)
+    """To standard output, seen to be written: a full disk would else be told by a traceback at the end."""
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise  # the reader has gone, and nothing is wrong
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left in the buffer goes nowhere
+        raise PermanentError(f"standard output cannot be written: {error.strerror}") from error
 
 
 def _say(line: str) -> None:
-    sys.stdout.write(line + "\n")
+    _out(line + "\n")
 
 
 def _note(line: str) -> None:

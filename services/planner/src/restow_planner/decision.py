@@ -8,6 +8,7 @@ from restow.ids import HostName, ServerId
 from restow.messages.plan import Action, Blocker, Outcome
 from restow.messages.request import AnyRequest
 from restow_planner.deadline import Deadline
+from restow_planner.rules.base import Violation
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,10 @@ class Decision:
     before: Mapping[str, float] = field(default_factory=dict)
     after: Mapping[str, float] = field(default_factory=dict)
     why_outcome: str = ""
+    broken: tuple[Violation, ...] = ()
+    """The hard rules that the cloud breaks at the start."""
+    of_rules: str = ""
+    """What becomes of these, and what soft rules charge, in words."""
     not_modelled: tuple[str, ...] = ()
 
 

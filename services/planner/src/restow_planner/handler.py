@@ -31,7 +31,7 @@ from restow.messages.events import (
     effect_of,
 )
 from restow.messages.plan import MOVES, Outcome, Plan
-from restow.messages.request import AnyRequest, Mode
+from restow.messages.request import AnyRequest, Changes, Mode
 from restow.policy import parse_policy
 from restow.runtime.service import Context
 from restow_planner import store
@@ -40,6 +40,7 @@ from restow_planner.guards.base import is_optional
 from restow_planner.guards.cool_down import GUARD as COOL_DOWN
 from restow_planner.guards.cool_down import cooling, longest_s, with_pins
 from restow_planner.plan import plan_for
+from restow_planner.what_if import plan_if
 
 SOURCE = "restow/planner"
 READ_DELAYS_S = (2.0, 5.0)  # then the story ends: the cloud cannot be read
@@ -123,9 +124,8 @@ class PlannerHandler:
         if message.changes is not None:
             request = request.model_copy(update={"mode": Mode.DRY_RUN})
         try:
-            cloud = changed(cloud, message.changes)
             began_s = asyncio.get_running_loop().time()  # not the clock's: on a fast clock solving takes no longer
-            plan, snapshot = await context.blocking(lambda: _planned(cloud, request, message.plan))
+            plan, snapshot = await context.blocking(lambda: _planned(cloud, message.changes, request, message.plan))
             seconds = asyncio.get_running_loop().time() - began_s
         except BadInputError as error:
             return Stop("request", str(error))
@@ -221,9 +221,12 @@ class PlannerHandler:
 PlanVerb = Literal["approved", "finished", "failed"]
 
 
-def _planned(cloud: Cloud, request: AnyRequest, plan_id: str) -> tuple[Plan, Packed]:
+def _planned(cloud: Cloud, changes: Changes | None, request: AnyRequest, plan_id: str) -> tuple[Plan, Packed]:
     """The plan and, packed, what it was made from; all of it away from the event loop."""
-    return plan_for(cloud, request, plan_id=plan_id), pack(dump_cloud(cloud))
+    if changes is None:
+        return plan_for(cloud, request, plan_id=plan_id), pack(dump_cloud(cloud))
+    plan = plan_if(cloud, changes, request, plan_id=plan_id)
+    return plan, pack(dump_cloud(changed(cloud, changes)))
 
 
 class _Story:

@@ -13,13 +13,15 @@ from restow.ids import HostName, ServerId, digest_of
 from restow.messages.plan import HOST_ACTIONS, MOVES, Action, Blocker, Outcome, Plan, Purpose, Step
 from restow.messages.request import AnyRequest, ReachRequest
 from restow.render import part_of, wave_of
-from restow_planner.deadline import Clock, Deadline, closing_s
+from restow_planner.deadline import Clock, Deadline
 from restow_planner.decision import Decision, decide
 from restow_planner.ordering import Impossible, Ordered, Undecided, order
+from restow_planner.partial import unordered, without
 from restow_planner.primitives import Primitive
 from restow_planner.referee import check
 from restow_planner.referee.steps import requests
 from restow_planner.rules import hard_primitives
+from restow_planner.solvers.cp_sat import NO_MEMORY
 
 ENGINE = f"restow-planner {__version__}"
 DECISIONS_MAX = 4  # how often another placement is asked for when one cannot be ordered
@@ -47,10 +49,11 @@ def plan_for(
     seconds = request.limits.time_limit_s if seconds is None else min(seconds, request.limits.time_limit_s)
     deadline = Deadline.after(seconds, clock)
     primitives = hard_primitives(cloud)
+    deadline = deadline.paced(len(cloud.servers))
     draft = _Draft(cloud, request, plan_id, engine, deadline)
     try:
         return _planned(draft, request, primitives, deadline, seconds=seconds)
-    except MemoryError:
+    except NO_MEMORY:
         deadline.tear()
         return draft.without_steps(Decision(Outcome.UNDECIDED), Outcome.UNDECIDED, OUT_OF_MEMORY)
 
@@ -68,8 +71,8 @@ def _planned(
         if decision.outcome is not Outcome.PLAN:
             if failed:
                 break  # only because the pairs that could not be ordered are left out
-            return draft.without_steps(decision, decision.outcome, decision.why_outcome)
-        decision = replace(decision, pinned=_pins(request))
+            return draft.without_steps(decision, decision.outcome, _why(decision))
+        decision = _asked(request, decision)
         ordering = draft.ordered(decision, primitives, seconds=(seconds - share) if not attempt else share / 2)
         if isinstance(ordering, Ordered):
             return draft.checked(decision, ordering)
@@ -90,7 +93,7 @@ def made_again(cloud: Cloud, plan: Plan) -> Plan:
 def _not_ordered(draft: "_Draft", failed: Sequence[tuple[Decision, Impossible | Undecided]], *, seconds: float) -> Plan:
     """No way to any placement that was tried: what can be done without those who are stuck, or the reason."""
     decision, ordering = failed[0]
-    blockers = (*decision.blockers, *(_blocker(one, decision, ordering) for one in ordering.stuck))
+    blockers = (*decision.blockers, *unordered(draft.cloud, ordering.stuck, decision, ordering.why))
     if isinstance(draft.request, ReachRequest):
         impossible = isinstance(ordering, Impossible)
         outcome = Outcome.IMPOSSIBLE if impossible else Outcome.UNDECIDED
@@ -111,42 +114,34 @@ def _without_the_stuck(
     draft: "_Draft", decision: Decision, ordering: Impossible | Undecided, *, seconds: float
 ) -> Plan | None:
     """The moves that are left when those that cannot be ordered are left out, as long as some are."""
-    blockers = tuple(_blocker(one, decision, ordering) for one in ordering.stuck)
+    blockers = tuple(unordered(draft.cloud, ordering.stuck, decision, ordering.why))
     stuck = set(ordering.stuck)
     for _ in range(DECISIONS_MAX):
-        part = {server: target for server, target in decision.targets.items() if server not in stuck}
-        if not part:
+        rest = without(draft.cloud, draft.request, decision, stuck, blockers)
+        if rest is None:
             return None
-        emptied = {draft.cloud.server_by_id[one].host for one in stuck}
-        rest = replace(
-            decision, targets=part, blockers=(*decision.blockers, *blockers),
-            why_outcome=f"{decision.why_outcome}; {len(stuck)} moves to that are left out: no order of them is safe",
-            host_steps_last=tuple(pair for pair in decision.host_steps_last if pair[1] not in emptied),
-            after={}, gap=None, objective=None, bound=None,
-        )  # fmt: skip
         again = draft.ordered(rest, hard_primitives(draft.cloud), seconds=seconds / 8)
         if isinstance(again, Ordered):
             return draft.checked(rest, again)
         if not set(again.stuck) - stuck:
             return None
-        blockers += tuple(_blocker(one, decision, again) for one in again.stuck if one not in stuck)
+        blockers += tuple(unordered(draft.cloud, (one for one in again.stuck if one not in stuck), decision, again.why))
         stuck |= set(again.stuck)
     return None
 
 
-def _blocker(server: ServerId, decision: Decision, ordering: Impossible | Undecided) -> Blocker:
-    target = decision.targets.get(server)
-    return Blocker(
-        server=server,
-        rule="order",
-        why=f"{server} cannot get to {target}: {ordering.why}" if target else f"{server}: {ordering.why}",
-        relaxation="add room on any host that may take it in for a while, or shelve a server",
-    )
+def _why(decision: Decision) -> str:
+    return "; ".join(one for one in (decision.why_outcome, decision.of_rules) if one)
 
 
-def _pins(request: AnyRequest) -> frozenset[ServerId]:
-    """What a person said must not be touched. Targets that a goal holds on to may still be parked and return."""
-    return frozenset(ServerId(name) for one in requests(request) for name in one.pin)
+def _asked(request: AnyRequest, decision: Decision) -> Decision:
+    """What must not be touched, not even to park, because the request says so. Targets that a goal holds on to may be.
+
+    What a goal pins or excludes it does from that goal on: it binds neither whom an earlier goal moves, nor where to.
+    """
+    pins = frozenset(ServerId(name) for one in requests(request) for name in one.pin)
+    reached = frozenset(host for host in decision.targets.values() if host is not None)
+    return replace(decision, pinned=pins - decision.targets.keys(), closed=decision.closed - reached)
 
 
 class _Draft:
@@ -160,7 +155,7 @@ class _Draft:
     def ordered(
         self, decision: Decision, primitives: Sequence[Primitive], *, seconds: float
     ) -> Ordered | Impossible | Undecided:
-        closing = CLOSING_SHARE * closing_s(len(self.cloud.servers), len(decision.targets))
+        closing = CLOSING_SHARE * self._deadline.closing_s(len(self.cloud.servers), len(decision.targets))
         deadline = replace(self._deadline.within(seconds), closing=lambda: closing)
         return order(
             self.cloud, decision, primitives, limits=self.request.limits, seconds=seconds, deadline=deadline,
@@ -181,7 +176,7 @@ class _Draft:
     def checked(self, decision: Decision, ordered: Ordered) -> Plan:
         steps = ordered.steps
         plan = self._plan(
-            decision, outcome=Outcome.PLAN, why=decision.why_outcome, blockers=decision.blockers, after=decision.after,
+            decision, outcome=Outcome.PLAN, why=_why(decision), blockers=decision.blockers, after=decision.after,
             steps=steps, objective=decision.objective, bound=decision.bound, gap=decision.gap,
             makespan=max((step.end_s for step in steps), default=0.0),
         )  # fmt: skip

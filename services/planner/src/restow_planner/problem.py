@@ -4,7 +4,7 @@ Hosts and servers are numbered in the order of the cloud. Servers with the same 
 of booleans, so 5,000 hosts × 30,000 servers stay small.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -19,6 +19,7 @@ from restow_planner.arrays import (
     CellRows,
     Floats,
     Homeless,
+    HostSets,
     Ints,
     Nearness,
     Reason,
@@ -27,7 +28,6 @@ from restow_planner.arrays import (
     named_by,
 )
 from restow_planner.cells import cell_rows
-from restow_planner.fitting import first_fit
 from restow_planner.primitives import (
     Allowed,
     AtMost,
@@ -77,7 +77,6 @@ class Problem:
     soft_together: tuple[SoftTogether, ...]
     homeless: tuple[Homeless, ...]
     allowed_by: Mapping[int, tuple[tuple[str, Bools], ...]]  # per class: which rule allows what
-    ambiguous: bool  # a Together could have been read in two ways: nothing may be proven from `allowed`
     resources: tuple[str, ...]  # the name of each row of `capacity`: those of the cloud, then those of rules
     row_rules: tuple[str, ...]  # the rule that speaks of each row
     licences: tuple[Tally, ...] = ()  # at most `number` units
@@ -178,13 +177,16 @@ class Problem:
         return tuple(of_row[row] for row in map(tuple, self.demand.tolist()))
 
 
-def compile_problem(cloud: Cloud, primitives: tuple[Primitive, ...]) -> Problem:
-    """Arrays from the cloud and what its rules say. Unknown names in primitives are passed over."""
-    return _Compiler(cloud).compiled(primitives)
+def compile_problem(cloud: Cloud, primitives: tuple[Primitive, ...], *, failed: Iterable[HostName] = ()) -> Problem:
+    """Arrays from the cloud and what its rules say. Unknown names in primitives are passed over.
+
+    `failed`: hosts on which nothing runs, whatever the cloud says of them.
+    """
+    return _Compiler(cloud, frozenset(failed)).compiled(primitives)
 
 
 class _Compiler:
-    def __init__(self, cloud: Cloud) -> None:
+    def __init__(self, cloud: Cloud, failed: frozenset[HostName]) -> None:
         self.cloud = cloud
         self.host_index = {host.name: index for index, host in enumerate(cloud.hosts)}
         self.server_index = {server.id: index for index, server in enumerate(cloud.servers)}
@@ -197,7 +199,10 @@ class _Compiler:
         self.priced: list[tuple[Bools, float]] = []
         self.priced_of: dict[int, list[int]] = {}
         self.homeless: list[Homeless] = []
-        self.ambiguous = False
+        self.sets: dict[tuple[frozenset[HostName], ...], HostSets] = {}
+        self.failed = {
+            index for index, host in enumerate(cloud.hosts) if host.name in failed or not runs(cloud, host.name)
+        }
 
     def compiled(self, primitives: tuple[Primitive, ...]) -> Problem:
         own = {one.resource: one for one in primitives if isinstance(one, Capacity) and one.demand is not None}
@@ -274,7 +279,6 @@ class _Compiler:
             soft_together=tuple(together),
             homeless=tuple(self.homeless),
             allowed_by=allowed_by,
-            ambiguous=self.ambiguous,
             resources=tuple(resources),
             row_rules=tuple(row_rules.get(name, name) for name in resources),
             licences=tuple(licences),
@@ -330,34 +334,30 @@ class _Compiler:
     def _keep_together(self, primitive: Together) -> None:
         """Servers move one by one, so those that are together cannot leave the set that they share.
 
-        Those whose hosts are all down share nothing any more: they are given the set with the most room for them.
+        Only where the set is the one that any of them can ever choose is it the same as hosts that are allowed: all
+        are in it, no other set shares a host with it, and one of them at least runs.
         """
         members = self._indices(primitive.servers)
-        placed = [int(self.start[one]) for one in members if self.start[one] >= 0]
-        if not placed:
-            choices = tuple(np.flatnonzero(self._mask(one)) for one in dict.fromkeys(primitive.host_sets))
-            self.homeless.append(Homeless(primitive.rule, members, choices))
-            return
-        living = [host for host in placed if runs(self.cloud, self.cloud.hosts[host].name)]
-        if not living:
-            self.ambiguous = True
-            best_set = max(
-                primitive.host_sets, key=lambda one: first_fit(self.cloud, one, members), default=frozenset()
-            )
-            self._add_row(primitive.rule, members, self._mask(best_set))
-            return
-        placed = living
-        here = set(placed)
-        names = [self.cloud.hosts[host].name for host in placed]
-        sets = [one for one in primitive.host_sets if any(self.cloud.hosts[host].name in one for host in here)]
-        if not sets:
-            self.ambiguous = True  # all stand outside: whichever set they mend into, the first one decides
-            return
-        ranked = sorted(sets, key=lambda one: (-sum(name in one for name in names), -len(one)))
-        best = sum(name in ranked[0] for name in names)
-        if len(ranked) > 1 and sum(name in ranked[1] for name in names) == best:
-            self.ambiguous = True
-        self._add_row(primitive.rule, members, self._mask(ranked[0]))
+        sets = self._host_sets(primitive.host_sets)
+        standing = [host for host in self.start[list(members)].tolist() if host >= 0]
+        held = sets.held(standing)
+        homes = [one for one, count in held.items() if count == len(standing)]
+        if len(homes) == 1 and homes[0] not in sets.shared and not self.failed.issuperset(standing):
+            self._add_row(primitive.rule, members, self._mask(primitive.host_sets[homes[0]]))
+        else:
+            self.homeless.append(Homeless(primitive.rule, members, sets))
+
+    def _host_sets(self, host_sets: tuple[frozenset[HostName], ...]) -> HostSets:
+        known = self.sets.get(host_sets)
+        if known is None:
+            hosts = tuple(np.flatnonzero(self._mask(one)) for one in host_sets)
+            of: dict[int, list[int]] = {}
+            for number, here in enumerate(hosts):
+                for host in here.tolist():
+                    of.setdefault(host, []).append(number)
+            shared = frozenset(one for numbers in of.values() if len(numbers) > 1 for one in numbers)
+            known = self.sets[host_sets] = HostSets(hosts, {host: tuple(each) for host, each in of.items()}, shared)
+        return known
 
     def _classes(self) -> tuple[Bools, Ints, dict[int, tuple[tuple[str, Bools], ...]]]:
         everywhere = np.ones(len(self.host_index), dtype=bool)

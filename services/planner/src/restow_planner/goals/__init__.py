@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 
 from restow.cloud.model import Cloud
-from restow.errors import BadInputError
+from restow.errors import BadInputError, FieldError
 from restow.ids import HostName, ServerId
-from restow.messages.request import AnyRequest, ThenRequest
-from restow_planner.deadline import Deadline, closing_s
+from restow.messages.request import AnyRequest, RecoverRequest, ThenRequest
+from restow_planner.deadline import Deadline
 from restow_planner.decision import Decision
 from restow_planner.goals.answer import answer
 from restow_planner.goals.base import Goal
@@ -19,8 +19,10 @@ from restow_planner.goals.names import Names
 from restow_planner.goals.reach import Reach
 from restow_planner.goals.rebalance import Rebalance
 from restow_planner.goals.recover import Recover
+from restow_planner.goals.soft import soft_rules
 from restow_planner.goals.work import Verdict, Work
 from restow_planner.problem import compile_problem
+from restow_planner.referee.steps import requests
 from restow_planner.rules import all_primitives
 from restow_planner.solvers.board import Board
 
@@ -33,20 +35,24 @@ def pursue(
     """See `restow_planner.decision.decide`."""
     names = Names(cloud)
     _check(cloud, request, names, "")
+    if request.domain not in (None, cloud.domain):
+        names.errors.append(FieldError("domain", request.domain, f"{cloud.domain}, as the snapshot has it"))
     if names.errors:
         raise BadInputError("request", tuple(names.errors))
-    problem = compile_problem(cloud, all_primitives(cloud))
+    failed = [HostName(name) for one in requests(request) if isinstance(one, RecoverRequest) for name in one.hosts]
+    primitives = all_primitives(cloud)
+    problem = compile_problem(cloud, primitives, failed=failed)
     board = Board(
         problem=problem,
         open=np.array([host not in problem.closed for host in range(len(problem.hosts))], dtype=bool),
         pinned=dict(problem.fixed),
         barred={},
     )
-    for server, host in sorted(unreachable):
-        if server in problem.server_index and host in problem.host_index:
-            board.barred.setdefault(problem.server_index[server], set()).add(problem.host_index[host])
-    search = replace(deadline, closing=lambda: closing_s(len(problem.servers), len(board.moved)))
-    work = Work(problem, board, search, request.seed)
+    unordered = {(problem.server_index[one], problem.host_index[host]) for one, host in unreachable}
+    for server, host in sorted(unordered):
+        board.barred.setdefault(server, set()).add(host)
+    search = replace(deadline, closing=lambda: deadline.closing_s(len(problem.servers), len(board.moved)))
+    work = Work(problem, board, search, request.seed, unordered=unordered, soft=soft_rules(primitives))
     return answer(work, _run(work, request))
 
 
@@ -67,7 +73,9 @@ def _goal_of(request: AnyRequest) -> Goal:
 def _run(work: Work, request: AnyRequest) -> list[Verdict]:
     """The verdict of each goal in order. What a request excludes or pins stays so for all goals after it."""
     problem, board = work.problem, work.board
-    work.close(problem.host_index[HostName(name)] for name in request.exclude_hosts)
+    excluded = [problem.host_index[HostName(name)] for name in request.exclude_hosts]
+    work.close(excluded)
+    work.excluded.update(excluded)
     for name in request.pin:
         board.pinned.setdefault(problem.server_index[ServerId(name)], ("pin", "the request pins it"))
     for pair in request.avoid:

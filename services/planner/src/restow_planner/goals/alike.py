@@ -11,6 +11,7 @@ import numpy as np
 from restow_planner.goals.work import Work
 from restow_planner.problem import Ints
 from restow_planner.solvers.columns import Rearranged, rearranged
+from restow_planner.solvers.cp_sat import NO_MEMORY
 from restow_planner.solvers.stock import Stock
 
 CLASSES_MAX = 200
@@ -49,11 +50,11 @@ def shuffle(work: Work, shape: Ints, wanted: int) -> Shuffle | None:
         return None
     try:
         found = _rearranged(work, classes.stock(shape), wanted, TIME_SHARE)
-    except MemoryError:  # the other ways to make slots need little
+    except NO_MEMORY:  # the other ways to make slots need little
         work.deadline.tear()
         return None
     bound: int | None = found.bound
-    if problem.ambiguous or board.leaving:  # those that leave may go once more
+    if board.leaving:  # those that leave may go once more
         bound = None
     elif len(free) < len(going) and found.gain < wanted:
         everyone = _Classes(work, here, going)

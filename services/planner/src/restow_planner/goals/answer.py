@@ -3,25 +3,24 @@
 The end is judged once more by the rules themselves: an answer that would make any of them worse is never given.
 """
 
-from collections.abc import Iterable
-
 import numpy as np
 
 from restow.cloud.model import Cloud
 from restow.ids import ServerId
 from restow.messages.plan import Outcome
+from restow_planner.broken import BROKEN_SHOWN, Ends, judged, told
 from restow_planner.decision import Decision
+from restow_planner.goals.at_start import broken_at_start, contradictions
 from restow_planner.goals.loads import Measure, measure
+from restow_planner.goals.overload import overloads
+from restow_planner.goals.soft import Charges, in_words
 from restow_planner.goals.survival import survival
 from restow_planner.goals.work import Verdict, Work
-from restow_planner.rules import all_violations, worse
-from restow_planner.rules.affected import affected
 from restow_planner.rules.base import Violation
 from restow_planner.solvers.board import Board
 
 BLOCKERS_MAX = 1_000
 ALWAYS_UNMODELLED = ("storage and network traffic of the servers",)
-BROKEN_SHOWN = 3
 
 
 def answer(work: Work, verdicts: list[Verdict]) -> Decision:
@@ -30,16 +29,24 @@ def answer(work: Work, verdicts: list[Verdict]) -> Decision:
     ]
     start = _start_board(work)
     before = _facts(work, start, measures)
+    charged_before, charged = Charges(work.soft, start).by_rule(), Charges(work.soft, work.board).by_rule()
+    if work.soft:
+        before["soft_price"] = sum(charged_before.values())
     notes = tuple(dict.fromkeys((*work.notes, *_unknown(work.problem.cloud), *ALWAYS_UNMODELLED)))
     outcome = _outcome(work, verdicts)
     words = "; ".join(one.why for one in verdicts)
+    broken, of_rules = broken_at_start(start), ""
+    was: tuple[Violation, ...] = ()
+    is_now: tuple[Violation, ...] = ()
     if outcome is Outcome.PLAN:
-        before_it, after_it, bad = _judged(work)
+        was, is_now, bad = judged(work.problem.cloud, _ends(work), {work.server(one) for one in work.dead})
         if bad:
-            told = "; ".join(one.why for one in bad[:BROKEN_SHOWN])
-            outcome, words = Outcome.UNDECIDED, f"the best placement found would break a rule: {told}"
-        else:
-            words = "; ".join(one for one in (words, _broken_before(before_it, after_it)) if one)
+            some = "; ".join(one.why for one in bad[:BROKEN_SHOWN])
+            outcome, words = Outcome.UNDECIDED, f"the best placement found would break a rule: {some}"
+    if outcome in (Outcome.PLAN, Outcome.NOTHING_TO_DO):
+        never = contradictions(work.problem.cloud, broken)[:BROKEN_SHOWN]
+        parts = (told(broken, was, is_now), *never, in_words(charged_before, charged))
+        of_rules = "; ".join(one for one in parts if one)
     known = [one for one in verdicts if one.objective is not None and one.bound is not None]
     objective, bound = (known[0].objective, known[0].bound) if len(known) == 1 else (None, None)
     if outcome is not Outcome.PLAN:
@@ -53,6 +60,8 @@ def answer(work: Work, verdicts: list[Verdict]) -> Decision:
             before=before,
             after=before,
             why_outcome=words,
+            broken=broken,
+            of_rules=of_rules,
             not_modelled=notes,
         )
     lost, unsure = survival(work)
@@ -67,7 +76,7 @@ def answer(work: Work, verdicts: list[Verdict]) -> Decision:
         actions={work.server(one): work.action(one) for one in changes},
         why={work.server(one): work.why.get(one, "makes room") for one in changes},
         stays={key: why for key, why in _stays(work).items() if work.problem.server_index[key] not in changed},
-        blockers=tuple((*work.blockers, *lost)[:BLOCKERS_MAX]),
+        blockers=tuple((*work.blockers, *lost, *overloads(work, start))[:BLOCKERS_MAX]),
         host_steps_first=tuple(work.first),
         host_steps_last=tuple(work.last),
         closed=frozenset(work.host(one) for one in work.closed),
@@ -79,8 +88,10 @@ def answer(work: Work, verdicts: list[Verdict]) -> Decision:
         bound=bound,
         gap=_gap(objective, bound),
         before=before,
-        after=_facts(work, work.board, measures),
+        after=_facts(work, work.board, measures) | ({"soft_price": sum(charged.values())} if work.soft else {}),
         why_outcome=words,
+        broken=broken,
+        of_rules=of_rules,
         not_modelled=(*notes, *unsure),
     )
 
@@ -95,39 +106,9 @@ def _outcome(work: Work, verdicts: list[Verdict]) -> Outcome:
     return Outcome.NOTHING_TO_DO
 
 
-def _judged(work: Work) -> tuple[tuple[Violation, ...], ...]:
-    """The hard rules broken before, after, and those made worse, as far as the plan can have to do with them."""
+def _ends(work: Work) -> Ends:
     moved = {work.server(one): work.board.at[one] for one in work.changes()}
-    ends = {one: () if host < 0 else (work.host(host),) for one, host in moved.items()}
-    small = affected(work.problem.cloud, ends)
-    start = {one.id: () if one.host is None else (one.host,) for one in small.servers}
-    before, after = all_violations(small, start), start | ends
-    known = before
-    lost = {work.server(one) for one in work.dead} & start.keys()
-    left = {one for one in lost if after[one] == start[one]}
-    if left:  # they run nowhere, and what their death has broken stays broken
-        known += all_violations(small, start | dict.fromkeys(lost, ()))
-        after |= dict.fromkeys(left, ())
-    now = all_violations(small, after)
-    return before, now, worse(known, now)
-
-
-def _broken_before(before: tuple[Violation, ...], after: tuple[Violation, ...]) -> str:
-    """What was broken already where this plan has its servers: whether it is mended, or stays as it was."""
-    was = {(one.rule, one.subject): one for one in before}
-    stays = {(one.rule, one.subject) for one in after} & was.keys()
-    parts = []
-    if stays:
-        some = "; ".join(was[key].why for key in sorted(stays)[:BROKEN_SHOWN])
-        parts.append(f"broken before and no worse after: {_rules(stays)} ({some})")
-    if was.keys() - stays:
-        parts.append(f"broken before and mended: {_rules(was.keys() - stays)}")
-    return "; ".join(parts)
-
-
-def _rules(keys: Iterable[tuple[str, str]]) -> str:
-    names = sorted({rule for rule, _ in keys})
-    return ", ".join(names[:BROKEN_SHOWN]) + (" …" if len(names) > BROKEN_SHOWN else "")
+    return {one: () if host < 0 else (work.host(host),) for one, host in moved.items()}
 
 
 def _stays(work: Work) -> dict[ServerId, str]:

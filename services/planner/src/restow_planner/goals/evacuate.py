@@ -1,6 +1,6 @@
 """Evacuate: no server is left on these hosts, and they take none in; pure."""
 
-from restow.messages.plan import Action
+from restow.messages.plan import Action, Outcome
 from restow.messages.request import EvacuateRequest
 from restow_planner.goals.leave import leave
 from restow_planner.goals.names import Names
@@ -19,7 +19,7 @@ class Evacuate:
         size = work.problem.size
         order = sorted(servers, key=lambda one: (-size[one], one))
         verdict = leave(work, hosts, order, "its host is being emptied")
-        if order:
+        if verdict.outcome is Outcome.PLAN and order:  # a host that keeps all its servers is not shut
             enabled = [host for host in hosts if work.problem.cloud.hosts[host].enabled]
             work.host_steps_first(Action.DISABLE_HOST, enabled)
         return verdict

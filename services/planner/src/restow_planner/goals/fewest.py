@@ -19,8 +19,10 @@ def fewest_hosts(work: Work, capacity: Ints, limits: Sequence[LoadLimit]) -> int
     placed = np.flatnonzero(at >= 0)
     in_use = np.bincount(at[placed], minlength=len(problem.hosts)) > 0
     stays = np.zeros(len(problem.hosts), dtype=bool)
-    stays[[host for host in np.flatnonzero(in_use).tolist() if not _could_ever_be_freed(work, host)]] = True
-    best = int(stays.sum())
+    stays[[host for one in board.pinned if (host := board.at[one]) >= 0]] = True
+    stays[list(problem.down)] = True
+    stays &= in_use
+    best = max(int(stays.sum()), int(in_use.any()))
     amounts = [(problem.demand[:, one].astype(float), capacity[one].astype(float)) for one in range(len(capacity))]
     amounts += [(limit.part, limit.limit * limit.room - limit.base) for limit in limits]
     for part, most in amounts:
@@ -39,7 +41,3 @@ def _count(use: Floats, room: Floats, *, stays: Bools, usable: Bools) -> int:
         need -= amount
         count += 1
     return count
-
-
-def _could_ever_be_freed(work: Work, host: int) -> bool:
-    return host not in work.problem.down and not any(one in work.board.pinned for one in work.board.on[host])

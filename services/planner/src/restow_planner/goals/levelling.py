@@ -16,6 +16,7 @@ from restow_planner.primitives import HostCost, MoveCost, Price
 from restow_planner.problem import MOVE_MIB, Bools, Ints
 from restow_planner.rules import all_primitives, all_violations, worse
 from restow_planner.solvers.board import LoadLimit
+from restow_planner.solvers.cp_sat import NO_MEMORY
 from restow_planner.solvers.descent import at_hand, improved
 from restow_planner.solvers.repack import Repacked, repack
 
@@ -45,10 +46,13 @@ class Level:
     mean: float
 
 
-def packed(work: Work, by: Measure, level: Level, part: Bools) -> Repacked | None:
+def packed(
+    work: Work, by: Measure, level: Level, part: Bools, *, still: frozenset[int] = frozenset()
+) -> Repacked | None:
     """The placement with the least above the ceiling on the hosts of `part`, by moves that pay for themselves.
 
-    None: not looked for, or not found. To be asked before anything of this plan has moved.
+    Soft rules cost nothing here; `still` stay where they are. None: not looked for, or not found. To be asked before
+    anything of this plan has moved.
     """
     board = work.board
     hosts, standing = range(len(board.on)), sum(map(len, board.on))
@@ -56,7 +60,7 @@ def packed(work: Work, by: Measure, level: Level, part: Bools) -> Repacked | Non
         return None
     if standing * len(hosts) > PACKED_CELLS_MAX or work.deadline.over(keep=CP_SAT_START_S):
         return None
-    free = [one for here in board.on for one in here if work.movable(one)]
+    free = [one for here in board.on for one in here if one not in still and work.movable(one)]
     room = np.where(part, by.room, np.inf)
     return repack(
         board, hosts, (), free, work_s=work.deadline.budget(PACKED_SHARE, most=PACKED_S), deadline=work.deadline,
@@ -84,21 +88,26 @@ def searched(work: Work, by: Measure, level: Level) -> list[tuple[int, int]] | N
         fixed=dict.fromkeys(stay, ("", "")),
         closed=dict.fromkeys(np.flatnonzero(~board.open).tolist(), ("", "")),
     )
-    found = improved(
-        there, all_primitives(problem.cloud), tuple(_prices(work, by, level)), seed=work.seed, steps=STEPS,
-        left=work.deadline.countdown(), moves_max=work.moves_max,
-    )  # fmt: skip
+    try:
+        found = improved(
+            there, all_primitives(problem.cloud), tuple(_prices(work, by, level)), seed=work.seed, steps=STEPS,
+            left=work.deadline.countdown(), moves_max=work.moves_max,
+        )  # fmt: skip
+    except NO_MEMORY:  # moves one by one need little
+        work.deadline.tear()
+        return None
     moves = [(int(one), int(found.at[one])) for one in np.flatnonzero(found.at != problem.start)]
     return moves if _lawful(work, found.at) else None
 
 
 def _prices(work: Work, by: Measure, level: Level) -> Iterable[Price]:
-    problem = work.problem
+    """Where soft rules have prices, a move costs 1: that is what these are counted in."""
+    problem, unit = work.problem, 1.0 / MOVE if work.soft else 1.0
     part = dict(zip(problem.servers, by.part.tolist(), strict=True))
     for name, share, price in (("ceiling", level.ceiling, TOO_FULL), ("mean", level.mean, ABOVE_MEAN)):
         over = dict(zip(problem.hosts, (share * by.room - by.base).tolist(), strict=True))
-        yield HostCost(name, part, over, dict(zip(problem.hosts, (price / by.room).tolist(), strict=True)))
-    cost = MOVE * problem.cost / MOVE_MIB
+        yield HostCost(name, part, over, dict(zip(problem.hosts, (unit * price / by.room).tolist(), strict=True)))
+    cost = unit * MOVE * problem.cost / MOVE_MIB
     yield MoveCost("moves", dict(zip(problem.servers, cost.tolist(), strict=True)))
 
 

@@ -56,9 +56,7 @@ def real_limits(problem: Problem, share: float) -> tuple[tuple[LoadLimit, ...], 
     A host whose physical amount nobody knows has no limit.
     """
     cloud = problem.cloud
-    measured = {name for host in cloud.hosts for name in host.load} | {
-        name for one in cloud.servers for name in one.load
-    }
+    measured = set[str]().union(*(host.load for host in cloud.hosts), *(one.load for one in cloud.servers))
     names = sorted(measured & {name for host in cloud.hosts for name in host.physical})
     found = [_measured(problem, name) for name in names]
     rooms = [np.array([host.physical.get(name) or np.inf for host in cloud.hosts], dtype=float) for name in names]
@@ -73,27 +71,20 @@ def _claims(problem: Problem, name: str, resource: str, note: str | None) -> Mea
 
 
 def _measured(problem: Problem, name: str) -> Measure:
-    cloud = problem.cloud
+    cloud, start, hosts = problem.cloud, problem.start, len(problem.hosts)
     part = np.array([one.load.get(name, np.nan) for one in cloud.servers], dtype=float)
     known = ~np.isnan(part)
-    base = np.zeros(len(problem.hosts))
-    guessed = 0
-    on: list[list[int]] = [[] for _ in problem.hosts]
-    for server, host in enumerate(problem.start.tolist()):
-        if host >= 0:
-            on[host].append(server)
-    for index, host in enumerate(cloud.hosts):
-        rest = host.load.get(name, 0.0) - sum(part[one] for one in on[index] if known[one])
-        blind = [one for one in on[index] if not known[one]]
-        claims = np.array([max(1, cloud.servers[one].demand.get("vcpu", 1)) for one in blind], dtype=float)
-        if blind:
-            part[blind] = max(0.0, rest) * claims / claims.sum()
-            guessed += len(blind)
-        else:
-            base[index] = max(0.0, rest)
-    part = np.nan_to_num(part)
-    note = f"load {name} of {guessed} servers (estimated from their hosts)" if guessed else None
-    return Measure(name, part, base, _room(cloud, name), note)
+    told, blind = np.flatnonzero(known & (start >= 0)), np.flatnonzero(~known & (start >= 0))
+    rest = np.array([host.load.get(name, 0.0) for host in cloud.hosts], dtype=float)
+    rest -= np.bincount(start[told], weights=part[told], minlength=hosts)
+    rest = np.maximum(rest, 0.0)
+    if len(blind):
+        claims = np.array([max(1, cloud.servers[one].demand.get("vcpu", 1)) for one in blind.tolist()], dtype=float)
+        claimed = np.bincount(start[blind], weights=claims, minlength=hosts)
+        part[blind] = rest[start[blind]] * claims / claimed[start[blind]]
+        rest[claimed > 0] = 0.0
+    note = f"load {name} of {len(blind)} servers (estimated from their hosts)" if len(blind) else None
+    return Measure(name, np.nan_to_num(part), rest, _room(cloud, name), note)
 
 
 def _room(cloud: Cloud, name: str) -> Floats:

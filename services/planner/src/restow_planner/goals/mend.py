@@ -181,7 +181,7 @@ class _Mending:
             kept = [(one, board.at[one]) for one in board.since(start)]
             before = len(self._left()), len(board.moved - earlier)
             board.undo(start)
-            self.proven = self._repack(taking, earlier) and not self.work.problem.ambiguous
+            self.proven = self._repack(taking, earlier)
             after = len(self._left()), len(board.moved - earlier)
             if after >= before:
                 board.undo(start)
@@ -252,7 +252,7 @@ class _Mending:
         problem = self.work.problem
         able = [one for one in self._movable(host) if not obstacle(self.work, one)[1]]
         freed = problem.demand[able][:, list(self.resources)].sum(axis=0)
-        return not problem.ambiguous and bool((freed < self._need(host)).any())
+        return bool((freed < self._need(host)).any())
 
     def _blocker(self, host: int) -> Blocker:
         work, name = self.work, self.work.host(host)

@@ -8,7 +8,7 @@ from restow.ids import HostName, ServerId
 from restow.messages.plan import Blocker, Outcome
 from restow.messages.request import ReachRequest
 from restow_planner.goals.names import Names
-from restow_planner.goals.obstacles import pinned, stranded
+from restow_planner.goals.obstacles import barred, pinned, stranded
 from restow_planner.goals.work import Verdict, Work
 from restow_planner.rules import all_violations, worse
 from restow_planner.solvers.board import NOWHERE
@@ -32,8 +32,7 @@ class Reach:
                 work.stay(server, "is where it is wanted already")
                 continue
             if target in board.barred.get(server, ()):
-                why = f"the move of {work.label(server)} to {host_name} is ruled out, as it failed before"
-                avoided.append(_blocker(work, server, "avoid", why, "try it again, or name another host"))
+                avoided.append(barred(work, server, [target]))
                 continue
             blocker = self._forbidden(work, server, target)
             if blocker is not None:
@@ -55,7 +54,7 @@ class Reach:
         work.blockers += avoided
         if not work.changes():
             outcome = Outcome.IMPOSSIBLE if avoided else Outcome.NOTHING_TO_DO
-            return Verdict(outcome, "every move failed before" if avoided else "every server is where it is wanted")
+            return Verdict(outcome, avoided[0].why if avoided else "every server is where it is wanted")
         for server_id in request.targets:
             server = problem.server_index[ServerId(server_id)]
             board.pinned.setdefault(server, ("reach", "the request says where it stands"))

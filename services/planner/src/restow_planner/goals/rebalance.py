@@ -7,8 +7,9 @@ to do). Those that stay too full are relieved by swaps, and by moves for which o
 enough, the whole placement is searched: see `levelling`.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from math import ceil
 
 import numpy as np
 
@@ -18,12 +19,13 @@ from restow_planner.goals.levelling import Level, packed, searched
 from restow_planner.goals.loads import Measure, measure
 from restow_planner.goals.mend import mend
 from restow_planner.goals.names import Names
+from restow_planner.goals.soft import Charges, priced
 from restow_planner.goals.survival import Trail, keep
 from restow_planner.goals.work import Verdict, Work
 from restow_planner.problem import MOVE_MIB, Bools, Floats
 from restow_planner.solvers.board import NOWHERE, LoadLimit
 from restow_planner.solvers.evening import Evening, Way
-from restow_planner.solvers.repack import EXCESS_STEPS, STEPS_A_HOST, STEPS_A_MOVE
+from restow_planner.solvers.repack import EXCESS_STEPS, STEPS_A_HOST, STEPS_A_MOVE, Repacked
 
 RELIEF = 0.8
 """A host above the threshold is relieved to this part of it."""
@@ -51,8 +53,9 @@ class Rebalance:
         measures = [measure(work.problem, name) for name in dict.fromkeys(request.resources)]
         work.notes += [one.note for one in measures if one.note]
         claims = [one.claim for one in measures if one.claim is not None]
+        before = len(work.board.moved), work.moved_mib()
         mended = mend(work, claims, first)
-        verdicts = [_Evening(work, one, request.threshold, first, Trail(work)).run() for one in measures]
+        verdicts = [_Evening(work, one, request.threshold, first, Trail(work), before).run() for one in measures]
         for one in measures:  # what comes later in the same plan keeps what was reached
             here = work.board.open
             reached = float(one.share(work.board)[here].max()) if here.any() else 1.0
@@ -87,11 +90,20 @@ class _Evening:
     threshold: float
     first: list[int]
     trail: Trail
+    before: tuple[int, float]
+    """Servers and MiB that earlier goals move."""
     least: int = 0
     """It is proven that no placement has less above the ceiling, together with what is paid for moves, in steps."""
+    limit: tuple[str, str] | None = None
+    """The limit that forbade a step first, and what it would have to be at least for that."""
+    dear: dict[str, float] | None = None
+    """What soft rules charge for a step that would have paid for itself without them."""
+    charged_before: Charges = field(init=False)
+    charges: Charges = field(init=False)
 
     def run(self) -> Verdict:
         work, board = self.work, self.work.board
+        self.charged_before, self.charges = Charges(work.soft, board), Charges(work.soft, board)
         part = _taking_part(work)
         part[self.first] = True
         if not part.any():
@@ -126,24 +138,41 @@ class _Evening:
                 f"{mean:.0%}; the peak goes from {before:.0%} to {after:.0%}"
             )
             return Verdict(Outcome.PLAN, words, after, mean)
+        return Verdict(*self._why_none(still, ceiling, cut=cut, proven=proven), after, mean)
+
+    def _why_none(self, still: Sequence[int], ceiling: float, *, cut: bool, proven: bool) -> tuple[Outcome, str]:
+        """What it means that nothing moves, although these hosts are too full."""
         if cut:
-            return Verdict(Outcome.UNDECIDED, "no move was found after which a failure would cost no more", after, mean)
-        if proven:
-            words = f"proven: no moves that pay for themselves leave less above {ceiling:.0%}"
-            return Verdict(Outcome.IMPOSSIBLE, words, after, mean)
-        if all(self._stuck(host) for host in still):
-            return Verdict(
-                Outcome.IMPOSSIBLE, "proven: no server of the hot hosts may stand anywhere else", after, mean
+            return Outcome.UNDECIDED, "no move was found after which a failure would cost no more"
+        if self.limit is not None and not proven:
+            return (
+                Outcome.UNDECIDED,
+                f"moves that pay for themselves were found, but {self.limit[0]} does not allow them",
             )
-        return Verdict(Outcome.UNDECIDED, "no move or swap was found that pays for itself", after, mean)
+        if proven:
+            allowed = "no moves that pay for themselves" if self.limit is None else f"no moves within {self.limit[0]}"
+            return Outcome.IMPOSSIBLE, f"proven: {allowed} leave less above {ceiling:.0%}"
+        if all(self._stuck(host) for host in still):
+            return Outcome.IMPOSSIBLE, "proven: no server of the hot hosts may stand anywhere else"
+        if self.dear is not None:
+            return Outcome.UNDECIDED, "no move was found that is worth what soft rules charge for it"
+        if self.work.deadline.over():
+            return Outcome.UNDECIDED, "time was over before a move was found that pays for itself"
+        return Outcome.UNDECIDED, "no move or swap was found that pays for itself"
 
     def _blocker(self, host: int, share: float, *, proven: bool) -> Blocker:
-        why = "it is proven that no move pays for itself" if proven else "no further move pays for itself"
-        limited = self.work.moves_max is not None or not proven
-        return Blocker(
-            server=None, rule="rebalance", why=f"{self.work.host(host)} stays at {share:.0%} {self.by.name}: {why}",
-            relaxation="allow more moves" if limited else "add a host, or raise the threshold",
-        )  # fmt: skip
+        if self.limit is not None:
+            rule, enough = self.limit
+            why, relaxation = f"{rule} does not allow the next move", f"raise {rule} to at least {enough}"
+        elif proven:
+            why, relaxation = "it is proven that no move pays for itself", "add a host, or raise the threshold"
+        elif self.dear is not None:
+            why, relaxation = f"what would relieve it breaks {priced(self.dear)}", "lower the price of these rules"
+        else:
+            why, relaxation = "no further move was found that pays for itself", "raise the threshold, or add a host"
+        lead = f"{self.work.host(host)} stays at {share:.0%} {self.by.name}"
+        rule = "rebalance" if self.limit is None else self.limit[0]
+        return Blocker(server=None, rule=rule, why=f"{lead}: {why}", relaxation=relaxation)
 
     def _above(self, ceiling: float, part: Bools, load: Floats) -> list[int]:
         """The hosts asked for first, then the fullest."""
@@ -169,17 +198,18 @@ class _Evening:
         self.trail.go_to(0)
         peak = float(self.by.share(board)[part].max())
         answer = packed(work, self.by, level, part)
-        if answer is not None and answer.proven and not work.problem.ambiguous:
+        if answer is not None and answer.proven:
             self.least = answer.excess
         taken: list[tuple[int, int]] = []
-        for exact in (True, False):
+        for places in self._placements(answer, part, level):
             if least <= self.least:
                 break
-            places = ([*answer.at.items()] if answer else []) if exact else (searched(work, self.by, level) or [])
             self._put_all(places)
             excess, higher = self._excess(part, level, start), float(self.by.share(board)[part].max()) > peak + SLACK
-            if excess < least and not higher and work.within_limits():
+            if excess < least and not higher and self._within_limits():
                 taken, least = places, excess
+            elif not higher and excess - self._charged(start) < least:
+                self.dear = self.charged_before.by_rule(board.since(start))
             board.undo(start)
         if taken:
             self._put_all(taken)
@@ -190,6 +220,16 @@ class _Evening:
             self.trail.go_to(steps)
         return self.by.load(board)
 
+    def _placements(self, answer: Repacked | None, part: Bools, level: Level) -> Iterator[list[tuple[int, int]]]:
+        """The best by CP-SAT, the best that leaves alone who has a soft rule, and what a search finds."""
+        work, tied = self.work, self.charges.named
+        if answer is not None:
+            yield [*answer.at.items()]
+        if answer is not None and tied:
+            other = packed(work, self.by, level, part, still=tied)
+            yield [] if other is None else [*other.at.items()]
+        yield searched(work, self.by, level) or []
+
     def _put_all(self, places: Sequence[tuple[int, int]]) -> None:
         board = self.work.board
         moves = [(server, host) for server, host in places if board.at[server] != host]
@@ -199,29 +239,55 @@ class _Evening:
             board.put(server, host)
 
     def _excess(self, part: Bools, level: Level, start: int) -> int:
-        """What the hosts have above the ceiling, the hosts that are, and the moves since then, all in steps."""
+        """What the hosts have above the ceiling, the hosts that are, and the moves since then, all in steps.
+
+        What soft rules charge more since then counts as so many moves.
+        """
         board = self.work.board
         over = np.ceil((self.by.share(board) - level.ceiling)[part] * EXCESS_STEPS - 1e-6)
         moves = sum(board.at[one] != int(self.work.problem.start[one]) for one in board.since(start))
-        return int(over[over > 0].sum()) + STEPS_A_HOST * int((over > 0).sum()) + STEPS_A_MOVE * moves
+        above = int(over[over > 0].sum()) + STEPS_A_HOST * int((over > 0).sum())
+        return above + STEPS_A_MOVE * moves + self._charged(start)
+
+    def _charged(self, start: int) -> int:
+        """What soft rules charge more since then, in steps."""
+        return ceil(STEPS_A_MOVE * max(0.0, self.charged_before.change(self.work.board.since(start))) - 1e-6)
 
     def _go(self, way: Way) -> bool:
         work = self.work
         mark = work.board.mark()
         work.board.put(way.server, way.target)
-        if not work.within_limits():
+        if not self._within_limits():
             work.board.undo(mark)
             return False
+        self.charges.note([way.server])
         self.trail.note(mark)
         why = f"evens out {self.by.name} between {work.host(way.source)} and {work.host(way.target)}"
         work.explain([way.server], why)
         return True
 
+    def _within_limits(self) -> bool:
+        work = self.work
+        broken = work.limit_broken()
+        if broken is not None and self.limit is None:
+            took = len(work.board.moved) - self.before[0], (work.moved_mib() - self.before[1]) / 1024
+            self.limit = broken, f"{took[0]}" if broken == "limits.moves" else f"{took[1]:.2f}"
+        return broken is None
+
+    def _pays(self, mark: int, gain: float) -> bool:
+        """Whether a share that the host is relieved by is worth what soft rules charge, and the limits allow it."""
+        moved = self.work.board.since(mark)
+        if gain < GAIN_MIN * (1.0 + self.charges.change(moved)):
+            self.dear = self.charges.by_rule(moved)
+            return False
+        if not self._within_limits():
+            return False
+        self.charges.note(moved)
+        return True
+
     def _stuck(self, host: int) -> bool:
         board = self.work.board
-        return all(
-            one in board.pinned or not np.delete(board.may_stand(one), host).any() for one in board.on[host]
-        ) and not (self.work.problem.ambiguous)
+        return all(one in board.pinned or not np.delete(board.may_stand(one), host).any() for one in board.on[host])
 
     def _relieve(self, host: int, limit: float, load: Floats) -> None:
         for _ in range(ROUNDS_MAX):
@@ -252,7 +318,8 @@ class _Evening:
                         best = (gain / price, mine, theirs, other)
         if best is None:
             return False
-        return self._do([(best[1], best[3]), (best[2], host)], load)
+        given = float(by.part[best[1]] - by.part[best[2]]) / by.room[host]
+        return self._do([(best[1], best[3]), (best[2], host)], load, given)
 
     def _chain(self, host: int, limit: float, load: Floats) -> bool:
         """A move for which another server makes room first, where neither a move nor a swap helps."""
@@ -266,7 +333,7 @@ class _Evening:
                 continue
             after = by.share(board)
             higher = after > np.maximum(before, limit) + 1e-9
-            if not higher.any() and work.within_limits():
+            if not higher.any() and self._pays(mark, float(before[host] - after[host])):
                 load[:] = by.load(board)
                 self.trail.note(mark)
                 work.explain(sorted(board.moved - earlier), f"evens out {by.name}, relieving {work.host(host)}")
@@ -287,7 +354,7 @@ class _Evening:
         board.undo(mark)
         return fine
 
-    def _do(self, moves: list[tuple[int, int]], load: Floats) -> bool:
+    def _do(self, moves: list[tuple[int, int]], load: Floats, gain: float) -> bool:
         board, work = self.work.board, self.work
         mark = board.mark()
         froms = [(server, board.at[server]) for server, _ in moves]
@@ -295,7 +362,7 @@ class _Evening:
             board.put(server, -1)
         for server, target in moves:
             board.put(server, target)
-        if not work.within_limits():
+        if not self._pays(mark, gain):
             board.undo(mark)
             return False
         self.trail.note(mark)

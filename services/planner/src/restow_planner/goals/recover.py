@@ -2,11 +2,15 @@
 
 The hosts are fenced before anything is rebuilt. Named servers that run nowhere are started: nothing of them is
 left to fence. Servers that are alive may be moved to make room, but never lose their place to one that is not.
+
+A host that the cloud still calls up is no reason to refuse: the detector's evidence is often ahead of Nova's word. The
+plan says so, and the fence decides. A person who asks is refused before, by the api.
 """
 
 from collections.abc import Iterable
+from dataclasses import replace
 
-from restow.cloud.model import LOCAL_STORAGE
+from restow.cloud.model import LOCAL_STORAGE, Host, HostState, Power
 from restow.messages.plan import Action
 from restow.messages.request import RecoverRequest
 from restow_planner.goals.leave import leave
@@ -44,7 +48,17 @@ class Recover:
         if hosts and order:
             work.host_steps_first(Action.DISABLE_HOST, hosts)
             work.host_steps_first(Action.FENCE, hosts)
+        called_up = [work.host(one) for one in hosts if _is_called_up(problem.cloud.hosts[one])]
+        if called_up:
+            verdict = replace(verdict, why=f"{verdict.why}; {', '.join(called_up)} {STILL_UP}")
         return verdict
+
+
+STILL_UP = "still up by the word of the cloud: a host that lives is not fenced, and its servers stay; use evacuate"
+
+
+def _is_called_up(host: Host) -> bool:
+    return host.state is HostState.UP and not host.forced_down and host.power is not Power.OFF
 
 
 def _keep_disks(work: Work, dead: Iterable[int]) -> None:

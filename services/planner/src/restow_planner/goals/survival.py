@@ -9,15 +9,13 @@ from dataclasses import dataclass, field
 
 from restow.cloud.model import Survive
 from restow.messages.plan import Action, Blocker
-from restow_planner.goals.drill import Drill, judged_all
+from restow_planner.goals.drill import Drill, Loss, judged_all
 from restow_planner.goals.work import Work
 from restow_planner.rules.units import unit_of
 from restow_planner.solvers.board import NOWHERE
 
 SHOWN_MAX = 5
 NO_TIME = "there was no time left to judge what a failure would leave without a host"
-Short = Mapping[int, Mapping[str, int]]
-"""Per rule, by its place among the cloud's, MiB without a host per loss."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,26 +67,24 @@ class Trail:
 def keep(work: Work, trail: Trail) -> bool:
     """Take back the last steps that would lose what is to survive; whether there were any.
 
-    Steps that time does not allow to judge are taken back too.
+    Steps that time does not allow to judge are taken back too, but for as many as were judged until then.
     """
     rules = {index: rule for index, rule in _rules(work) if rule.soft is None}
     everything = len(trail.steps)
     if not rules or not everything:
         return False
-    drill = Drill(work)
-    nothing: Short = {index: {} for index in rules}
-    if _lost(work, drill, trail, rules, nothing) is None:
-        return False
     trail.go_to(0)
-    before = _before(work, drill, rules)
+    judge = _Judge(work, trail, rules)
     kept, lost, why, tried = 0, everything + 1, NO_TIME, everything
-    while before is not None and lost - kept > 1:
+    while lost - kept > 1:
         trail.go_to(tried)
-        found = _lost(work, drill, trail, rules, before)
+        found = judge.lost()
         if found is None:
             kept = tried
         else:
             lost, why = tried, found
+            if found is NO_TIME:
+                break
         tried = (kept + lost) // 2
     trail.go_to(kept)
     if kept < everything:
@@ -97,24 +93,32 @@ def keep(work: Work, trail: Trail) -> bool:
     return kept < everything
 
 
-def _before(work: Work, drill: Drill, rules: Mapping[int, Survive]) -> Short | None:
-    drill.follow(work.board, _disabled(work))
-    found = {index: drill.short(rule) for index, rule in rules.items()}
-    known = {index: one for index, one in found.items() if one is not None}
-    return known if len(known) == len(found) else None
+class _Judge:
+    """Says what the steps done so far would lose. `trail` is at its beginning when this is made."""
 
+    def __init__(self, work: Work, trail: Trail, rules: Mapping[int, Survive]) -> None:
+        self._work, self._trail, self._rules = work, trail, rules
+        self._start, self._now = Drill(work), Drill(work)
+        self._start.follow(work.board, _disabled(work))
+        self._before = {index: frozenset(self._start.losses(rule)) for index, rule in rules.items()}
+        self._suspect: Loss | None = None
+        """What could not be lost the last time is asked about first."""
+        work.drill = self._now
 
-def _lost(work: Work, drill: Drill, trail: Trail, rules: Mapping[int, Survive], before: Short) -> str | None:
-    """What would be lost by the steps done so far, or why nobody knows; None: nothing."""
-    drill.follow(work.board, _disabled(work) | trail.closed())
-    for index, rule in rules.items():
-        short = drill.short(rule, allowed=before[index])
-        if short is None:
-            return NO_TIME
-        worse = {name: amount for name, amount in short.items() if amount > before[index].get(name, 0)}
-        for name, amount in sorted(worse.items()):
-            return f"one step more, and the loss of {rule.of} {name} would leave {amount} MiB of servers without a host"
-    return None
+    def lost(self) -> str | None:
+        """What would be lost, or why nobody knows; None: nothing."""
+        self._now.follow(self._work.board, _disabled(self._work) | self._trail.closed())
+        for index, rule in self._rules.items():
+            for loss in sorted(self._now.losses(rule), key=lambda one: one != self._suspect):
+                amount = self._now.without(loss)
+                before = self._start.without(loss) if amount and loss in self._before[index] else 0
+                if amount is None or before is None:
+                    return NO_TIME
+                if amount > before:
+                    self._suspect = loss
+                    what = f"the loss of {rule.of} {loss.name}"
+                    return f"one step more, and {what} would leave {amount} MiB of servers without a host"
+        return None
 
 
 def survival(work: Work) -> tuple[tuple[Blocker, ...], tuple[str, ...]]:
@@ -127,21 +131,35 @@ def survival(work: Work) -> tuple[tuple[Blocker, ...], tuple[str, ...]]:
                 f"survive {index}: the loss of any {rule.failures} {rule.of}s at once"
                 f" (each was judged together with the {rule.failures - 1} fullest others)"
             )
-        drill = Drill(work)
-        drill.follow(work.board, _disabled(work))
-        after = drill.short(rule)
-        if after is None:
+        lost = _lost_in_all(work, rule)
+        if lost is None:
             unsure.append(f"survive {index}: time was over before the loss of every {rule.of} was judged")
             continue
-        if not after:
-            continue
-        before = Drill(work).short(rule) or {}
-        lost = {name: amount for name, amount in after.items() if amount > before.get(name, 0)}
         for name, amount in sorted(lost.items())[:SHOWN_MAX]:
             why = f"after this plan the loss of {rule.of} {name} would leave {amount} MiB of servers without a host"
             relaxation = f"move less, or add room for {amount} MiB"
             blockers.append(Blocker(server=None, rule=f"survive {index}", why=why, relaxation=relaxation))
     return tuple(blockers), tuple(unsure)
+
+
+def _lost_in_all(work: Work, rule: Survive) -> dict[str, int] | None:
+    """MiB without a host by loss, where they are more than before the plan. None: nobody knows of all."""
+    drill = work.drill
+    if drill is None or drill.dead != work.board.dead:
+        drill = work.drill = Drill(work)
+    drill.follow(work.board, _disabled(work))
+    found: dict[Loss, int] = {}
+    for loss in drill.losses(rule):
+        amount = drill.without(loss)
+        if amount is None:
+            return None
+        if amount:
+            found[loss] = amount
+    if not found:
+        return {}
+    start = Drill(work)
+    before = {loss: start.without(loss) or 0 for loss in start.losses(rule) if loss in found}
+    return {loss.name: amount for loss, amount in found.items() if amount > before.get(loss, 0)}
 
 
 def _rules(work: Work) -> Iterator[tuple[int, Survive]]:

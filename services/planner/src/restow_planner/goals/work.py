@@ -6,6 +6,7 @@ Goals in a sequence share one desk, so a later goal sees what the earlier ones c
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from restow.ids import HostName, ServerId
 from restow.messages.plan import Action, Blocker, Outcome
@@ -15,6 +16,10 @@ from restow_planner.rules import hard_primitives
 from restow_planner.rules.clashes import Clash, clashes
 from restow_planner.solvers.board import NOWHERE, Board
 from restow_planner.solvers.room import Room
+
+if TYPE_CHECKING:
+    from restow_planner.goals.drill import Drill
+    from restow_planner.goals.soft import Soft
 
 STAYS_MAX = 200
 """How many servers a plan explains that do not move."""
@@ -48,7 +53,15 @@ class Work:
     first: list[tuple[Action, HostName]] = field(default_factory=list)
     last: list[tuple[Action, HostName]] = field(default_factory=list)
     closed: set[int] = field(default_factory=set)
+    excluded: set[int] = field(default_factory=set)
+    """Hosts that the request itself wants nothing on."""
+    unordered: set[tuple[int, int]] = field(default_factory=set)
+    """Servers and hosts where no safe order of moves was found; `barred` on the board, as are those that failed."""
     notes: list[str] = field(default_factory=list)
+    soft: "tuple[Soft, ...]" = ()
+    """What soft rules say."""
+    drill: "Drill | None" = None
+    """Where a goal judged last what is to survive: what it learned there is soon judged again."""
 
     @cached_property
     def clashes(self) -> tuple[Clash, ...]:

@@ -35,7 +35,7 @@ def edges(world: World, first: Sequence[HostStep], hops: Sequence[Hop], last: Se
         _group(world, index, hops, waits, offset)
     _isolation(world, hops, waits, offset)
     _budgets(world, hops, waits, offset)
-    _host_steps_last(hops, last, waits, offset)
+    _host_steps_last(first, hops, last, waits)
     return _reduced(waits)
 
 
@@ -166,9 +166,13 @@ def _budgets(world: World, hops: Sequence[Hop], waits: list[Waits], offset: int)
                 lanes.append(number)
 
 
-def _host_steps_last(hops: Sequence[Hop], last: Sequence[HostStep], waits: list[Waits], offset: int) -> None:
-    base = offset + len(hops)
+def _host_steps_last(
+    first: Sequence[HostStep], hops: Sequence[Hop], last: Sequence[HostStep], waits: list[Waits]
+) -> None:
+    offset, base = len(first), len(first) + len(hops)
     earlier: dict[HostName, list[int]] = {}
+    for number, (_, host) in enumerate(first):  # also where nothing has to leave it
+        earlier.setdefault(host, []).append(number)
     for number, (_, host) in enumerate(last, start=base):
         for before, hop in enumerate(hops, start=offset):
             if hop.source == host:

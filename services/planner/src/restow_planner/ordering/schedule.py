@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from restow.cloud.model import Cloud, Server
 from restow.ids import HostName, ServerId
-from restow.messages.plan import HOST_ACTIONS, MOVES, Action, Step
+from restow.messages.plan import HOST_ACTIONS, Action, Step
 from restow.messages.request import Limits
 from restow_planner.solvers.timetable import Job, Timetable, Way, Work, in_line
 
@@ -70,7 +70,7 @@ def scheduled(cloud: Cloud, steps: Sequence[Step], limits: Limits, *, seed: int)
     gate: dict[str, int] = {}
     jobs = []
     for step in steps:
-        uses = [(gate.setdefault(host, len(gate) + 1), 1) for host in _loaded(step)]
+        uses = [(gate.setdefault(host, len(gate) + 1), 1) for host in step.hosts_loaded]
         if step.action not in HOST_ACTIONS:
             uses.append((TOTAL, 1))
         ticks = max(1, round(duration_s(cloud, step, limits) * TICKS_PER_S))
@@ -82,11 +82,3 @@ def scheduled(cloud: Cloud, steps: Sequence[Step], limits: Limits, *, seed: int)
         step.model_copy(update={"start_s": start / TICKS_PER_S, "end_s": end / TICKS_PER_S})
         for step, start, end in zip(steps, times.start, times.end, strict=True)
     )
-
-
-def _loaded(step: Step) -> set[str]:
-    """The hosts whose limit this step counts against. A dead host has nothing to send."""
-    if step.action not in MOVES:
-        return set()
-    ends = (step.target,) if step.action is Action.EVACUATE else (step.source, step.target)
-    return {host for host in ends if host is not None}

@@ -1,11 +1,12 @@
 """Each step on its own: does what it names exist, is the server where the step takes it from, may it be done; pure."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from restow.cloud.model import LOCAL_STORAGE, Cloud, HostState
 from restow.ids import HostName, ServerId
 from restow.messages.plan import HOST_ACTIONS, MOVES, Action, Plan, Step
-from restow.messages.request import AnyRequest, RecoverRequest, ThenRequest
+from restow.messages.request import AnyRequest, EvacuateRequest, ReachRequest, RecoverRequest, ThenRequest
 from restow_planner.referee.findings import Finding
 from restow_planner.referee.graph import Graph
 
@@ -101,24 +102,62 @@ def _host_order(cloud: Cloud, graph: Graph) -> Iterator[Finding]:
 
 def _asked(plan: Plan) -> Iterator[Finding]:
     """What the request forbids: pins, excluded hosts, pairs that failed before, arrivals on emptied hosts."""
-    pinned, shut, avoided = set[str](), set[str](), set[tuple[str, str]]()
+    pinned, shut, avoided = Holds(), Holds(), Holds()
+    before: list[AnyRequest] = []
     for one in requests(plan.request):
-        pinned |= set(one.pin)
-        shut |= set(one.exclude_hosts)
-        avoided |= {(pair.server, pair.host) for pair in one.avoid}
+        pinned.hold(one.pin, before)
+        shut.hold(one.exclude_hosts, before)
+        avoided.hold(((pair.server, pair.host) for pair in one.avoid), before)
         if one.goal in ("evacuate", "recover"):
-            shut |= set(_hosts(one))
+            shut.hold(_hosts(one), ())  # nobody is left there at the end, so nobody need ever come
+        if not isinstance(one, ThenRequest):
+            before.append(one)
+    moved = {step.server: step.source for step in reversed(plan.steps) if step.server is not None}
     for step in plan.steps:
-        if step.server in pinned:
+        if step.server is None:
+            continue
+        if pinned.forbid(step.server, moved):
             yield Finding("goal", f"touches {step.server}, which the request pins", step.id)
-        if step.target in shut:
+        if shut.forbid(step.target, moved):
             yield Finding("goal", f"arrives on {step.target}, which the request wants empty or excludes", step.id)
-        if (step.server, step.target) in avoided:
+        if avoided.forbid((step.server, step.target), moved):
             yield Finding("goal", f"sends {step.server} to {step.target}, which the request avoids", step.id)
     moves = sum(1 for step in plan.steps if step.action in MOVES)
     limit = plan.request.limits.moves
     if limit is not None and moves > limit and plan.request.goal != "recover":
         yield Finding("goal", f"{moves} moves, the request allows {limit}")
+
+
+@dataclass(slots=True)
+class Holds:
+    """What goals forbid, each with the goals before the first that does: those are not bound by it.
+
+    What the whole request or its first goal forbids holds for every step. A plan does not say for which goal a step
+    is; so what only a later goal forbids is let pass where an earlier one can have a use for it, and nowhere else.
+    """
+
+    before: dict[object, tuple[AnyRequest, ...]] = field(default_factory=dict)
+
+    def hold(self, names: Iterable[object], before: Sequence[AnyRequest]) -> None:
+        for name in names:
+            self.before[name] = min(tuple(before), self.before.get(name, tuple(before)), key=len)
+
+    def forbid(self, name: object, moved: Mapping[str, str | None]) -> bool:
+        """Whether a step that does this is wrong. `moved`: the servers that the plan touches, and where they began."""
+        return name in self.before and not any(_moves_servers(goal, moved) for goal in self.before[name])
+
+
+def _moves_servers(goal: AnyRequest, moved: Mapping[str, str | None]) -> bool:
+    """Whether the goal can have a use for moves in this plan: of those that it must move, or to make room for them."""
+    match goal:
+        case EvacuateRequest():
+            return any(begin in goal.hosts for begin in moved.values())
+        case RecoverRequest():
+            return any(begin in goal.hosts or one in goal.servers for one, begin in moved.items())
+        case ReachRequest():
+            return not moved.keys().isdisjoint(goal.targets)
+        case _:
+            return True
 
 
 def _disks(cloud: Cloud, plan: Plan) -> Iterator[Finding]:

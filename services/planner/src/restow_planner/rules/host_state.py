@@ -37,4 +37,6 @@ def _why_closed(host: Host) -> str | None:
         return "powered off"
     if host.maintenance:
         return "in maintenance"
-    return None if host.enabled else "disabled"
+    if not host.enabled:
+        return "disabled"
+    return "not offered by placement yet" if host.withheld else None

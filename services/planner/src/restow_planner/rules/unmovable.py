@@ -2,13 +2,24 @@
 
 from collections.abc import Iterable
 
-from restow.cloud.model import Cloud, HostState, Move, Server, ServerState
+from restow.cloud.model import Cloud, Move, Server, ServerState
 from restow_planner.primitives import Fixed, Primitive
 from restow_planner.rules.base import Occupancy, Violation
+from restow_planner.rules.units import runs
+
+SET_ACTIVE = "openstack server set --state active {id}"
+DIES_WITH_ITS_HOST = frozenset(
+    {
+        "image_snapshot", "image_snapshot_pending", "image_pending_upload", "image_uploading", "image_backup",
+        "rebooting", "rebooting_hard", "reboot_pending", "reboot_pending_hard", "reboot_started", "reboot_started_hard",
+        "powering-on", "powering-off",
+    }
+)  # fmt: skip
+"""Tasks of which nothing is left, and that are no business of a rebuilding."""
 
 
 class UnmovableRule:
-    """Locked, busy, in error, or said not to move. A server in error on a dead host may be rebuilt elsewhere."""
+    """Locked, busy, in error, or said not to move. On a host that runs nothing, what Nova rebuilds may be rebuilt."""
 
     name = "unmovable"
 
@@ -27,14 +38,39 @@ class UnmovableRule:
 
 def _why_fixed(cloud: Cloud, server: Server) -> str | None:
     """One table for both sides: the rule is this table."""
+    fixed = _reason(cloud, server)
+    return fixed and fixed[0]
+
+
+def remedy(cloud: Cloud, server: Server) -> str | None:
+    """What makes it movable; None where it is."""
+    fixed = _reason(cloud, server)
+    return fixed and fixed[1].format(id=server.id)
+
+
+def _reason(cloud: Cloud, server: Server) -> tuple[str, str] | None:
     if server.locked:
-        return "locked"
-    if server.task is not None:
-        return f"task {server.task} is under way"
+        return "locked", "unlock it"
+    if server.task is not None and not (server.task in DIES_WITH_ITS_HOST and _on_dead_host(cloud, server)):
+        what = _remedy_of(server.task) if _on_dead_host(cloud, server) else "let its task end"
+        return f"task {server.task} is under way", what
     if server.move is Move.NONE and server.host is not None:
-        return "must not be moved (move: none)"
-    if server.state is ServerState.ERROR and server.host is not None:
-        host = cloud.host_by_name.get(server.host)
-        if host is None or (host.state is HostState.UP and not host.forced_down):
-            return "in state error"
+        return "must not be moved (move: none)", "allow it to move"
+    if server.state is ServerState.PAUSED and _on_dead_host(cloud, server):
+        return "paused, and Nova rebuilds only what is active, stopped or in error", f"{SET_ACTIVE}, and ask again"
+    if server.state is ServerState.ERROR and server.host is not None and not _on_dead_host(cloud, server):
+        return "in state error", f"mend it, or {SET_ACTIVE} if it runs"
     return None
+
+
+def _on_dead_host(cloud: Cloud, server: Server) -> bool:
+    return server.host is not None and server.host in cloud.host_by_name and not runs(cloud, server.host)
+
+
+def _remedy_of(task: str) -> str:
+    """For a task that its host's death has cut, and that nobody ends."""
+    if task in ("migrating", "verify_resize") or task.startswith("resize_"):
+        what = "while it was being moved: see whether it runs on the other end, then"
+    else:
+        what = "during this task, which nobody ends:"
+    return f"its host died {what} {SET_ACTIVE} and ask again"

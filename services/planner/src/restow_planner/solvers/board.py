@@ -3,16 +3,18 @@
 All hot questions are answered for all hosts at once on plain arrays.
 """
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from restow_planner.problem import Bools, Floats, Ints, Problem, Tally
+from restow_planner.problem import Bools, Floats, Ints, Problem
 from restow_planner.solvers.counts import Counts
-from restow_planner.solvers.joint import Joint
+from restow_planner.solvers.joint import MEND_PRICE, Joint
+from restow_planner.solvers.leeway import Leeway
 
 NOWHERE = -1
 SOFT_WEIGHT = 1_000.0
@@ -48,7 +50,7 @@ class Board:
     spread: Counts = field(init=False)
     joint: Joint | None = field(init=False)
     dead: set[int] = field(init=False)
-    spread_goal: list[int] = field(init=False)
+    leeway: Leeway = field(init=False)
     loads: list[Floats] = field(init=False)
     _log: list[tuple[int, int]] = field(init=False)
     _open_rows: dict[int, Bools] = field(init=False)
@@ -71,14 +73,11 @@ class Board:
         self.counts = Counts(problem.at_most, self.at.__getitem__)
         self.spread = Counts(problem.spreads, self.company)
         named = problem.licences or problem.near or problem.isolated or problem.cells is not None
-        self.joint = Joint(problem, self.at, self.company) if named else None
-        self.spread_goal = [min(tally.number, self._units_of(tally)) for tally in problem.spreads]
+        self.leeway = Leeway(problem, self.dead)
+        self.joint = Joint(problem, self.at, self.company, self.leeway) if named else None
         self.loads = []
         self._log = []
         self._open_rows = {}
-
-    def _units_of(self, tally: Tally) -> int:
-        return len({int(tally.unit[self.at[one]]) for one in tally.members if self.at[one] >= 0})
 
     def company(self, server: int) -> int:
         """The host on which the server counts for rules about several; NOWHERE too where its host has failed."""
@@ -105,8 +104,7 @@ class Board:
                 if self.joint:
                     self.joint.lose(server)
                 self.dead.add(server)
-        if self.joint:
-            self.joint.settle()
+        self.leeway.forget()
 
     def _uncounted(self, server: int, host: int) -> bool:
         return server in self.dead and host == self.problem.start[server]
@@ -136,52 +134,76 @@ class Board:
         return mask
 
     def agrees(self, server: int) -> Bools | None:
-        """(H,) where the other servers leave it a place by AtMost, Spread and Together; None: everywhere."""
-        problem, here = self.problem, self.at[server]
+        """(H,) where the other servers leave it a place by all rules that look at several; None: everywhere."""
         mask: Bools | None = None
+        for _, found in self.judgements(server):
+            mask = found if mask is None else mask & found
+        return mask
+
+    def judgements(self, server: int) -> Iterator[tuple[str, Bools]]:
+        """Each hard rule that looks at several servers, and each limit of load, with the hosts (H,) where it agrees."""
+        problem, here = self.problem, self.at[server]
         for index in problem.at_most_of.get(server, ()):
             tally = problem.at_most[index]
             if tally.soft is None:
                 found: Bools = self.counts[index][tally.unit] < tally.number
                 if here >= 0:
                     found |= tally.unit == tally.unit[here]
-                mask = found if mask is None else mask & found
+                yield tally.rule, found
         for index in problem.spreads_of.get(server, ()):
-            tally = problem.spreads[index]
-            if tally.soft is None:
-                counted = not self._uncounted(server, here)
-                found = self._keeps_spread(index, server, self.spread[index], counted_here=counted)
-                left = [one for one in tally.members if one != server and self._uncounted(one, self.at[one])]
-                if left:  # kept among those that run, and also with those that nobody could save
-                    counts = self.spread[index] + np.bincount(
-                        tally.unit[[self.at[one] for one in left]], minlength=tally.units
-                    )
-                    found = found & self._keeps_spread(index, server, counts, counted_here=counted)
-                mask = found if mask is None else mask & found
+            if problem.spreads[index].soft is None:
+                yield problem.spreads[index].rule, self._keeps_spread(index, server)
         for index in problem.homeless_of.get(server, ()):
-            group = problem.homeless[index]
-            placed = frozenset(self.at[one] for one in group.members if one != server and self.at[one] >= 0)
-            found = group.allowed(placed, len(problem.hosts))
-            mask = found if mask is None else mask & found
-        if self.joint and (found_together := self.joint.agrees(server)) is not None:
-            mask = found_together if mask is None else mask & found_together
+            if (kept := self._keeps_together(index, server)) is not None:
+                yield problem.homeless[index].rule, kept
+        if self.joint:
+            yield from self.joint.judgements(server)
         for limit, load in zip(self.limits, self.loads, strict=True):
-            found = load + limit.part[server] <= limit.limit * limit.room + 1e-9
-            mask = found if mask is None else mask & found
-        return mask
+            yield "load", load + limit.part[server] <= limit.limit * limit.room + 1e-9
 
-    def _keeps_spread(self, index: int, server: int, counts: Ints, *, counted_here: bool) -> Bools:
-        """(H,) where the server's arrival leaves the spread as wide as it must be, given the members per unit."""
-        tally, here = self.problem.spreads[index], self.at[server]
+    def _keeps_spread(self, index: int, server: int) -> Bools:
+        """(H,) where the server's arrival leaves the spread as wide as it must be.
+
+        Among those that run, and also with those that nobody could save, as before they died.
+        """
+        tally, most = self.problem.spreads[index], self.leeway.spread(index)
+        keeps = self._wide_enough(index, server, self.spread[index], most)
+        left = [self.at[one] for one in tally.members if one != server and self._uncounted(one, self.at[one])]
+        if left or server in self.dead:
+            counts = self.spread[index] + np.bincount(tally.unit[np.array(left, dtype=np.int64)], minlength=tally.units)
+            keeps = keeps & self._wide_enough(index, server, counts, self.leeway.spread(index, with_the_dead=True))
+        return keeps
+
+    def _wide_enough(self, index: int, server: int, counts: Ints, most: int) -> Bools:
+        """(H,) where it arrives at no more than `most` units too few, given the members per unit."""
+        tally, here = self.problem.spreads[index], self.company(server)
         alone = counts == 0
         others, placed = int((counts > 0).sum()), int(counts.sum()) + 1
-        if here >= 0 and counted_here:
+        if here >= 0:
             placed -= 1
             if counts[tally.unit[here]] == 1:
                 others -= 1
                 alone[tally.unit[here]] = True
-        keeps: Bools = others + alone[tally.unit] >= min(self.spread_goal[index], placed)
+        keeps: Bools = others + alone[tally.unit] >= min(tally.number, placed) - most
         return keeps
+
+    def _keeps_together(self, index: int, server: int) -> Bools | None:
+        """(H,) where no more members come to be apart than were, also while it holds both ends; None: everywhere."""
+        group, here = self.problem.homeless[index], self.company(server)
+        held, placed = self._others(index, server)
+        needed = placed + 1 - self.leeway.apart(index)  # so many in one set
+        if needed <= max(held.values(), default=0):
+            return None
+        if needed <= 1 and here < 0:
+            return group.sets.inside(len(self.on))
+        sets = held if here < 0 else group.sets.of.get(here, ())
+        return group.sets.mask((one for one in sets if held[one] + 1 >= needed), len(self.on))
+
+    def _others(self, index: int, server: int) -> tuple[Counter[int], int]:
+        """How many of the other members are in each set, and how many they are."""
+        group = self.problem.homeless[index]
+        others = [host for one in group.members if one != server and (host := self.company(one)) >= 0]
+        return group.sets.held(others), len(others)
 
     def fits(self, server: int) -> Bools:
         """(H,) where the server may go now; its present host is not among them."""
@@ -209,8 +231,9 @@ class Board:
                 total = _sum(total, over)
         for index in problem.spreads_of.get(server, ()):
             tally = problem.spreads[index]
-            if tally.soft is not None and (self.spread[index] > 0).sum() < tally.number:
-                stale = (self.spread[index][tally.unit] > 0) * tally.soft
+            price = tally.soft if tally.soft is not None else MEND_PRICE * (self.leeway.spread(index) > 0)
+            if price and (self.spread[index] > 0).sum() < tally.number:
+                stale = (self.spread[index][tally.unit] > 0) * price
                 total = _sum(total, stale)
         for index in problem.together_of.get(server, ()):
             group = problem.soft_together[index]
@@ -218,6 +241,11 @@ class Board:
             if labels:
                 apart = ~np.isin(group.label, sorted(labels)) * group.price
                 total = _sum(total, apart)
+        for index in problem.homeless_of.get(server, ()):
+            if self.leeway.apart(index):
+                total = _sum(total, ~self._mended(index, server) * MEND_PRICE)
+            if waiting := [one for one in problem.homeless[index].members if one != server and self.company(one) < 0]:
+                total = _sum(total, ~self._room_for_all(index, [server, *waiting]) * MEND_PRICE)
         if self.joint and (asked := self.joint.price(server)) is not None:
             total = _sum(total, asked)
         for resource, capacity, price in problem.soft_capacity:
@@ -229,6 +257,24 @@ class Board:
                     over[here] = 0.0
                 total = _sum(total, over)
         return total
+
+    def _mended(self, index: int, server: int) -> Bools:
+        """(H,) the hosts of the sets that hold most of the others."""
+        held, _ = self._others(index, server)
+        most = max(held.values(), default=0)
+        return self.problem.homeless[index].sets.mask(
+            (one for one, count in held.items() if count == most), len(self.on)
+        )
+
+    def _room_for_all(self, index: int, waiting: list[int]) -> Bools:
+        """(H,) the hosts of the sets that have room for all of these in sum, and a host for each."""
+        sets, demand = self.problem.homeless[index].sets, self.problem.demand[waiting].sum(axis=0)
+        suits = np.ones(len(sets.hosts), dtype=bool)
+        for resource in np.flatnonzero(demand).tolist():
+            suits &= sets.total(np.maximum(self.free[resource], 0) * self.open) >= demand[resource]
+        for one in waiting:
+            suits &= sets.total(self.may_stand(one)) > 0
+        return sets.mask(np.flatnonzero(suits).tolist(), len(self.on))
 
     def best(self, server: int, mask: Bools) -> int:
         """The tightest host of the mask; its old home where that is possible (a move less)."""

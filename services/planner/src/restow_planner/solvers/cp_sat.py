@@ -14,6 +14,9 @@ WALL_FACTOR = 3.0
 MEMORY_MIB_MAX = 2_048
 """The process may hold so much when CP-SAT gives up: a plan without its help is better than a killed planner."""
 
+NO_MEMORY = (MemoryError, ImportError)
+"""What says that memory has run out: a library that is loaded when first needed says it in its own way."""
+
 
 def run(
     model: "cp_model.CpModel", *, work_s: float, deadline: Deadline, seed: int

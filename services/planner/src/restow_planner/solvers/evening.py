@@ -25,7 +25,7 @@ PEAK_DIVISOR = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """One move; `value` is what it takes off the squares of the shares, per unit of price."""
+    """One move; `value` is what it takes off the squares of the shares, per unit of what it costs."""
 
     value: float
     server: int
@@ -38,7 +38,8 @@ class Evening:
     """`part` (S,) is what each server adds to the `load` (H,) of its host, `room` (H,) what counts as full.
 
     Shares aim at `mean`; a move brings its target above `limit` (a share) only where its source was fuller still. It
-    must lower the share of its source by `gain_min`, and the squares by `least` for each unit of `price` (S,).
+    must lower the share of its source by `gain_min`, and the squares by `least` for each unit of its `price` (S,)
+    and of what soft rules charge more for its target than for where it stands.
     """
 
     board: Board
@@ -117,7 +118,11 @@ class Evening:
             if server in close or server not in self._tied:
                 return Way(float(values[row, column]), server, host, int(targets[column]))
             close.add(server)
-            values[row, ~self._agreed(server)[targets]] = -np.inf
+            agreed, charged = self._looked_at(server)
+            if charged is not None:
+                price = float(self.price[server])
+                values[row] *= price / (price + np.maximum(charged[targets], 0.0))
+            values[row, ~agreed[targets]] = -np.inf
         return None
 
     @cached_property
@@ -129,8 +134,8 @@ class Evening:
         priced = np.flatnonzero(problem.price_of >= 0).tolist()
         return problem.bound_to_others | problem.together_of.keys() | set(priced)
 
-    def _agreed(self, server: int) -> Bools:
-        """(H,) where the other servers leave it a place and no soft rule charges more than at home."""
+    def _looked_at(self, server: int) -> tuple[Bools, Floats | None]:
+        """(H,) where the other servers leave it a place, and (H,) what soft rules charge more there than at home."""
         board = self.board
         agreed = board.agrees(server)
         mask: Bools = np.ones(len(board.open), dtype=bool) if agreed is None else agreed.copy()
@@ -138,7 +143,7 @@ class Evening:
         board.put(server, NOWHERE)
         charged = board.price(server)
         board.undo(mark)
-        return mask if charged is None else mask & (charged <= charged[home])
+        return mask, None if charged is None else charged - charged[home]
 
     def _values(self, host: int, servers: Ints, targets: Ints, share: Floats) -> Floats:
         """(servers, targets) value of each move, -inf where it may not be."""

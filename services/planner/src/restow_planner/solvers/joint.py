@@ -1,6 +1,6 @@
 """What a board keeps for rules that look at several servers: licences, nearness, isolation, NUMA cells; pure."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from restow_planner.arrays import CellRows
 from restow_planner.problem import Bools, Floats, Ints, Problem
 from restow_planner.solvers.counts import Counts
+from restow_planner.solvers.leeway import Leeway
 
 NOWHERE = -1
 MEND_PRICE = 1_000_000.0
@@ -18,8 +19,8 @@ MEND_PRICE = 1_000_000.0
 class Joint:
     """`company` says on which host a server counts for a rule; a server whose host has failed counts nowhere."""
 
-    def __init__(self, problem: Problem, at: Sequence[int], company: Callable[[int], int]) -> None:
-        self._problem, self._at, self._company = problem, at, company
+    def __init__(self, problem: Problem, at: Sequence[int], company: Callable[[int], int], leeway: Leeway) -> None:
+        self._problem, self._at, self._company, self._leeway = problem, at, company, leeway
         self._licences = Counts(problem.licences, company)
         self._near = Counts([one.servers for one in problem.near], company)
         self._to = Counts([one.to for one in problem.near], company)
@@ -29,8 +30,6 @@ class Joint:
         self.cells_free = None if problem.cells is None else self._free_of(problem.cells)
         """(N, H) what is left of each NUMA cell, whichever of them is given to those that have arrived."""
         self._to_members = [frozenset(one.to.members) for one in problem.near]
-        self.apart_most = [self.apart(index) for index in range(len(problem.near))]
-        """Of each Near: how many servers may be without company, because so many were."""
 
     def _free_of(self, cells: CellRows) -> Ints:
         free: Ints = cells.room.copy()
@@ -46,32 +45,36 @@ class Joint:
     def units_held(self, index: int) -> int:
         return int((self._licences[index] > 0).sum())
 
+    def mixed(self, index: int) -> bool:
+        """Whether some host carries servers of this isolation together with others."""
+        members = self._isolated[index]
+        return bool(((members > 0) & (self._standing > members)).any())
+
     # -- what may be ----------------------------------------------------------------------------------
 
-    def agrees(self, server: int) -> Bools | None:
-        """(H,) where the hard ones of these rules leave the server a place; None: everywhere."""
+    def judgements(self, server: int) -> Iterator[tuple[str, Bools]]:
+        """Each hard rule of these with the hosts (H,) where it leaves the server a place, if it does not everywhere."""
         problem = self._problem
-        mask: Bools | None = None
         for index in problem.licences_of.get(server, ()):
             tally = problem.licences[index]
-            if tally.soft is None and self.units_held(index) >= tally.number:
-                mask = _both(mask, (self._licences[index] > 0)[tally.unit])
+            if tally.soft is None and self.units_held(index) >= self._leeway.licences(index):
+                yield tally.rule, (self._licences[index] > 0)[tally.unit]
         for index in problem.near_of.get(server, ()):
-            if problem.near[index].servers.soft is None:
-                mask = _both(mask, self._keeps_near(index, server))
+            kept = self._keeps_near(index, server) if problem.near[index].servers.soft is None else None
+            if kept is not None:
+                yield problem.near[index].rule, kept
         for index, tally in enumerate(problem.isolated):
             if tally.soft is None:
-                mask = _both(mask, self._strangers(index, server) == 0)
+                yield tally.rule, self._strangers(index, server) == 0
         if problem.cells is not None and self.cells_free is not None and server in problem.cells.away:
             claim = problem.cells.away[server][:, None]
-            mask = _both(mask, ((self.cells_free >= claim) | (claim == 0)).all(axis=0))
-        return mask
+            yield problem.cells.rule, ((self.cells_free >= claim) | (claim == 0)).all(axis=0)
 
     def _keeps_near(self, index: int, server: int) -> Bools | None:
         """A server on its way holds both ends, and one of `to` is company to nobody until it has arrived."""
         unit = self._problem.near[index].servers.unit
         near, served = self._near[index], self._to[index] > 0
-        host, most = self._company(server), self.apart_most[index]
+        host, most = self._company(server), self._leeway.near(index)
         here = int(unit[host]) if host >= 0 else NOWHERE
         apart = self.apart(index)
         if server in self._to_members[index]:
@@ -101,11 +104,15 @@ class Joint:
         total: Floats | None = None
         for index in problem.licences_of.get(server, ()):
             tally = problem.licences[index]
-            if tally.soft is not None and self.units_held(index) >= tally.number:
-                total = _sum(total, (self._licences[index] == 0)[tally.unit] * tally.soft)
+            price = tally.soft if tally.soft is not None else MEND_PRICE * (self._leeway.licences(index) > tally.number)
+            if price and self.units_held(index) >= tally.number:
+                total = _sum(total, (self._licences[index] == 0)[tally.unit] * price)
         for index in problem.near_of.get(server, ()):
             rule = problem.near[index].servers
-            if (rule.soft is not None or self.apart_most[index]) and server not in self._to_members[index]:
+            if rule.soft is None and server in self._to_members[index] and self.apart(index):
+                left = self.apart(index) - np.where(self._to[index] > 0, 0, self._near[index])
+                total = _sum(total, left[rule.unit] * MEND_PRICE)
+            if (rule.soft is not None or self._leeway.near(index)) and server not in self._to_members[index]:
                 price = MEND_PRICE if rule.soft is None else rule.soft
                 total = _sum(total, (self._to[index] == 0)[rule.unit] * price)
         for index, tally in enumerate(problem.isolated):
@@ -137,22 +144,12 @@ class Joint:
             self._standing[new] += 1
 
     def lose(self, server: int) -> None:
-        """Where it stands nothing runs any more. When all that are lost are told, `settle`."""
+        """Where it stands nothing runs any more."""
         here = self._at[server]
         for index in self._problem.licences_of.get(server, ()):
             self._licences.shift(index, here, NOWHERE)
         for index in self._problem.near_of.get(server, ()):
             (self._to if server in self._to_members[index] else self._near).shift(index, here, NOWHERE)
-
-    def settle(self) -> None:
-        """Whom a death has left without company, the plan has not."""
-        self.apart_most = [max(most, self.apart(index)) for index, most in enumerate(self.apart_most)]
-
-
-def _both(mask: Bools | None, found: Bools | None) -> Bools | None:
-    if mask is None or found is None:
-        return found if mask is None else mask
-    return mask & found
 
 
 def _sum(total: Floats | None, more: NDArray[Any]) -> Floats:

@@ -37,9 +37,9 @@ class JointModel:
 
     def add(self) -> None:
         problem = self._board.problem
-        for tally in problem.licences:
+        for index, tally in enumerate(problem.licences):
             if tally.soft is None and self._concerned(tally.members):
-                self._licence(tally)
+                self._licence(index, tally)
         for index, rule in enumerate(problem.near):
             if rule.servers.soft is None and self._concerned(rule.members):
                 self._near(index, rule)
@@ -61,8 +61,13 @@ class JointModel:
                 coming.setdefault(int(tally.unit[host]), []).append(variable)
         return coming, staying
 
-    def _licence(self, tally: Tally) -> None:
+    def _licence(self, index: int, tally: Tally) -> None:
         coming, staying = self._present(tally)
+        most = self._board.leeway.licences(index)
+        now = {int(tally.unit[host]) for host in map(self._board.company, tally.members) if host >= 0}
+        if most == 1 and now:
+            for unit in coming.keys() - now:  # on its way a server would need a second one
+                self._model.add(sum(coming[unit]) == 0)
         held = []
         for unit, variables in coming.items():
             if unit not in staying:
@@ -70,13 +75,9 @@ class JointModel:
                 for variable in variables:
                     self._model.add(variable <= flag)
                 held.append(flag)
-        start = self._board.problem.start
-        at_start = {int(tally.unit[start[one]]) for one in tally.members if start[one] >= 0}
-        self._model.add(sum(held) + len(staying) <= max(tally.number, len(at_start)))
+        self._model.add(sum(held) + len(staying) <= most)
 
     def _near(self, index: int, rule: Nearness) -> None:
-        joint = self._board.joint
-        assert joint is not None
         coming, staying = self._present(rule.servers)
         company, always = self._present(rule.to)
         apart: list[cp_model.LinearExprT] = []
@@ -90,7 +91,12 @@ class JointModel:
                 self._model.add(variable <= served + without)
                 apart.append(without)
             apart.append(staying.get(unit, 0) * (1 - served))
-        self._model.add(sum(apart) <= joint.apart_most[index])
+        leeway = self._board.leeway
+        most, at_home = leeway.near(index), leeway.near(index, with_the_dead=True)
+        lost = [one for number, one in self._left_out.items() if self._board.company(self._members[number][0]) < 0]
+        self._model.add(sum(apart) <= most)
+        if at_home < most:  # when all run again, it is to be as it was before they died
+            self._model.add(sum(apart) <= at_home + most * sum(lost))
 
     def _isolated(self, tally: Tally) -> None:
         """On a host with both kinds, which is so at the start only, there come to be no more than there were."""

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from restow_planner.deadline import Deadline
-from restow_planner.problem import Tally
 from restow_planner.solvers import cp_sat
 from restow_planner.solvers.board import Board, LoadLimit
+from restow_planner.solvers.group_model import Going, GroupModel
 from restow_planner.solvers.joint_model import JointModel
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def repack(
             board, tuple(hosts), groups, moves_max=moves_max, vacate=vacate, mend=mend or {}, ceiling=ceiling
         )
         return model.solved(work_s=work_s, deadline=deadline, seed=seed)
-    except MemoryError:  # what is there without this help is an answer too
+    except cp_sat.NO_MEMORY:  # what is there without this help is an answer too
         deadline.tear()
         return None
 
@@ -159,9 +159,7 @@ class _Model:
         self.excess: list[cp_model.LinearExprT] = []
         self._everyone_somewhere()
         self._capacity()
-        self._tallies()
-        self._homeless()
-        self._joint()
+        self._groups()
         self._loads()
         if ceiling is not None:
             self._under(ceiling)
@@ -181,7 +179,8 @@ class _Model:
             coming.setdefault(host, []).append(index)
         for host, indices in coming.items():
             leaving = [one for one in board.on[host] if one in self.free]
-            room = np.maximum(board.free[:, host], 0) + problem.demand[leaving].sum(axis=0)  # never worse than now
+            freed = problem.demand[leaving].sum(axis=0)
+            room = np.maximum(board.free[:, host], 0) + freed  # never worse than now
             for resource in range(problem.demand.shape[1]):
                 terms = [
                     (int(problem.demand[self.groups[index].members[0], resource]), self.count[index, host])
@@ -189,82 +188,47 @@ class _Model:
                 ]
                 if sum(one * len(self.groups[i].members) for (one, _), i in zip(terms, indices, strict=True)) > 0:
                     coming_here = sum(one * variable for one, variable in terms if one)
+                    excess = max(0, -int(board.free[resource, host]))
                     if resource in self.mend.get(host, ()):
-                        excess = max(0, -int(board.free[resource, host]))
                         self.model.add(coming_here - excess * self.unmended[host] <= int(room[resource]) - excess)
-                    else:
-                        self.model.add(coming_here <= int(room[resource]))
+                        continue
+                    self.model.add(coming_here <= int(room[resource]))
+                    if excess:
+                        self._none_arrives_above(coming_here, int(freed[resource]) - excess, resource, host, indices)
 
-    def _tallies(self) -> None:
-        problem = self.board.problem
-        for tally in (*problem.at_most, *problem.spreads):
-            if tally.soft is None and any(member in self.free for member in tally.members):
-                if tally in problem.at_most:
-                    self._at_most(tally)
-                else:
-                    self._spread(tally)
+    def _none_arrives_above(
+        self, coming_here: "cp_model.LinearExprT", room: int, resource: int, host: int, indices: Sequence[int]
+    ) -> None:
+        """Who is on a host that carries too much may stay; nobody comes there as long as it does."""
+        board, first = self.board, {index: self.groups[index].members[0] for index in indices}
+        arriving = [
+            self.count[index, host]
+            for index, one in first.items()
+            if board.at[one] != host and board.problem.demand[one, resource]
+        ]
+        closed = self.model.new_bool_var("")
+        self.model.add(sum(arriving) == 0).only_enforce_if(closed)
+        self.model.add(coming_here <= room).only_enforce_if(~closed)
 
-    def _by_unit(self, tally: Tally) -> tuple[dict[int, list["cp_model.IntVar"]], dict[int, int]]:
-        """Per unit: the variables of members that may come, and how many members stay for sure."""
-        coming: dict[int, list[cp_model.IntVar]] = {}
-        staying: dict[int, int] = {}
-        for member in tally.members:
-            if member in self.free:
-                index = self.of_server[member]
-                for host in self.groups[index].targets:
-                    coming.setdefault(int(tally.unit[host]), []).append(self.count[index, host])
-            elif self.board.at[member] >= 0:
-                unit = int(tally.unit[self.board.at[member]])
-                staying[unit] = staying.get(unit, 0) + 1
-        return coming, staying
-
-    def _at_most(self, tally: Tally) -> None:
-        coming, staying = self._by_unit(tally)
-        start = self.board.problem.start
-        for unit, variables in coming.items():
-            at_start = sum(start[one] >= 0 and tally.unit[start[one]] == unit for one in tally.members)
-            self.model.add(sum(variables) <= max(tally.number, int(at_start)) - staying.get(unit, 0))
-
-    def _spread(self, tally: Tally) -> None:
-        coming, staying = self._by_unit(tally)
-        goal = self.board.spread_goal[self.board.problem.spreads.index(tally)]
-        reached = []
-        for unit, variables in coming.items():
-            if unit not in staying:
-                flag = self.model.new_bool_var("")
-                self.model.add(flag <= sum(variables))
-                reached.append(flag)
-        waiting = [self.left_out[self.of_server[one]] for one in tally.members if self._may_be_left(one)]
-        self.model.add(sum(reached) + len(staying) + sum(waiting) >= goal)
-
-    def _homeless(self) -> None:
-        """One set for all members; those that are placed and not free have chosen."""
-        for group in self.board.problem.homeless:
-            free = [one for one in group.members if one in self.free]
-            fixed = {self.board.at[one] for one in group.members if one not in self.free and self.board.at[one] >= 0}
-            if not free:
-                continue
-            chosen = {number: self.model.new_bool_var("") for number in range(len(group.sets))}
-            self.model.add_at_most_one(chosen.values())
-            holding: dict[int, list[cp_model.IntVar]] = {}
-            for number, hosts in enumerate(group.sets):
-                if fixed.issubset(hosts.tolist()):
-                    for host in hosts.tolist():
-                        holding.setdefault(host, []).append(chosen[number])
-            for index in (self.of_server[one] for one in free):
-                for host in self.groups[index].targets:
-                    self.model.add(self.count[index, host] <= sum(holding.get(host, [])))
-
-    def _joint(self) -> None:
-        """Licences, nearness, isolation: only where the cloud has any."""
+    def _groups(self) -> None:
+        """Rules that look at several servers; licences, nearness and isolation only where the cloud has any."""
+        groups = GroupModel(
+            self.model, self.board, {server: self._going(index) for server, index in self.of_server.items()}
+        )
+        groups.add()
         if self.board.joint is not None:
-            members = [group.members for group in self.groups]
             JointModel(
-                self.model, self.board, self.count, members=members, by_unit=self._by_unit, left_out=self.left_out
+                self.model,
+                self.board,
+                self.count,
+                members=[group.members for group in self.groups],
+                by_unit=lambda tally: groups.by_unit(tally, self.board.company),
+                left_out=self.left_out,
             ).add()
 
-    def _may_be_left(self, server: int) -> bool:
-        return server in self.free and self.groups[self.of_server[server]].must
+    def _going(self, index: int) -> Going:
+        comes = {host: self.count[index, host] for host in self.groups[index].targets}
+        return Going(comes, self.left_out.get(index))
 
     def _loads(self) -> None:
         board = self.board
