@@ -154,7 +154,7 @@ async def test_what_the_servers_state_forbids_is_refused_at_once(port):
         port.live_migrate("waits", to="h2", request_id="r"),
         port.start("s1", on=None, request_id="r"),
         port.stop("stopped", request_id="r"),
-        port.abort_migration("s1"),
+        port.abort_migration("s1", migration="1"),
         port.evacuate("s1", to="h2", request_id="r"),
     ):
         with pytest.raises(PermanentError):
@@ -175,7 +175,9 @@ async def test_while_one_task_is_under_way_another_is_refused(port):
 async def test_a_running_migration_can_be_aborted(port, clock):
     await port.live_migrate("s1", to="h2", request_id="r1")
     clock.forward(2.2)
-    await port.abort_migration("s1")
+    with pytest.raises(PermanentError):
+        await port.abort_migration("s1", migration="another")
+    await port.abort_migration("s1", migration=(await port.migrations("s1"))[-1].id)
     clock.forward(5)
     assert (await ended(port, "s1")).status is MigrationStatus.CANCELLED
     assert (await port.server("s1")).host == "h1"
@@ -185,11 +187,13 @@ async def test_a_running_migration_can_be_aborted(port, clock):
 async def test_a_running_migration_that_does_not_converge_can_be_brought_to_its_end(port, embedded, clock):
     embedded.port(CLOUD.domain).trouble.never_converges("s1")
     with pytest.raises(PermanentError):
-        await port.force_complete("s1")
+        await port.force_complete("s1", migration="1")
     await port.live_migrate("s1", to="h2", request_id="r1")
     clock.forward(600)
     assert (await ended(port, "s1")).status is MigrationStatus.RUNNING
-    await port.force_complete("s1")
+    with pytest.raises(PermanentError):
+        await port.force_complete("s1", migration="another")
+    await port.force_complete("s1", migration=(await port.migrations("s1"))[-1].id)
     clock.forward(5)
     assert (await ended(port, "s1")).status is MigrationStatus.COMPLETED
     assert set(await port.allocations("s1")) == {"h2"}

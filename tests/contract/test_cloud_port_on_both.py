@@ -100,7 +100,7 @@ async def test_a_live_migration_is_known_by_its_request_and_claims_both_ends_mea
     assert (newest.request_id, newest.kind, newest.source, newest.target, newest.status) == (
         request, "live-migrate", first, third, MigrationStatus.COMPLETED,
     )  # fmt: skip
-    assert await bed.port.allocations(s1) == {third: DEMAND}
+    await bed.claims_come_to(s1, {third: DEMAND})
 
 
 async def test_a_cold_migration_waits_to_be_confirmed(bed):
@@ -123,7 +123,7 @@ async def test_a_cold_migration_waits_to_be_confirmed(bed):
     assert (seen.host, seen.state) == (third, ServerState.STOPPED)
     newest = await bed.newest(server)
     assert (newest.kind, newest.status) == ("cold-migrate", MigrationStatus.COMPLETED)
-    assert await bed.port.allocations(server) == {third: DEMAND}
+    await bed.claims_come_to(server, {third: DEMAND})
 
 
 async def test_a_target_that_the_scheduler_refuses_is_told_later_as_a_failed_migration(bed):
@@ -134,7 +134,7 @@ async def test_a_target_that_the_scheduler_refuses_is_told_later_as_a_failed_mig
     assert (newest.request_id, newest.status) == (request, MigrationStatus.FAILED)
     assert "No valid host" in newest.reason
     assert (after.host, after.state) == (first, ServerState.ACTIVE)
-    assert set(await bed.port.allocations(s2)) == {first}
+    await bed.claims_come_to(s2, {first: DEMAND})
 
 
 async def test_what_a_servers_state_forbids_is_refused_at_once(bed):
@@ -144,7 +144,7 @@ async def test_what_a_servers_state_forbids_is_refused_at_once(bed):
         bed.port.live_migrate(ids["waits"], to=second, request_id=bed.request()),
         bed.port.start(ids["s1"], on=None, request_id=bed.request()),
         bed.port.stop(ids["stopped"], request_id=bed.request()),
-        bed.port.abort_migration(ids["s1"]), bed.port.force_complete(ids["s1"]),
+        bed.port.abort_migration(ids["s1"], migration="1"), bed.port.force_complete(ids["s1"], migration="1"),
         bed.port.evacuate(ids["s1"], to=second, request_id=bed.request()),
     ):  # fmt: skip
         with pytest.raises(PermanentError):
@@ -158,9 +158,9 @@ async def test_stop_keeps_the_claim_shelve_gives_it_back_and_a_start_names_the_h
     await bed.port.start(waits, on=third, request_id=bed.request())
     stopped, started = await bed.at_rest(s1), await bed.at_rest(waits)
     assert (stopped.host, stopped.state) == (first, ServerState.STOPPED)
-    assert await bed.port.allocations(s1) == {first: DEMAND}
+    await bed.claims_come_to(s1, {first: DEMAND})
     assert (started.host, started.state) == (third, ServerState.ACTIVE)
-    assert await bed.port.allocations(waits) == {third: DEMAND}
+    await bed.claims_come_to(waits, {third: DEMAND})
     await bed.port.start(s1, on=None, request_id=bed.request())
     await bed.port.shelve(waits, request_id=bed.request())
     again = await bed.at_rest(s1)
@@ -170,7 +170,7 @@ async def test_stop_keeps_the_claim_shelve_gives_it_back_and_a_start_names_the_h
         return (await bed.at_rest(waits)).host is None
 
     await bed.until("it is offloaded", offloaded)
-    assert await bed.port.allocations(waits) == {}
+    await bed.claims_come_to(waits, {})
 
 
 async def test_a_disabled_host_takes_nothing_in_until_it_is_enabled(bed):

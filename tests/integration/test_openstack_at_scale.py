@@ -1,4 +1,4 @@
-"""Reading 5,000 hosts and 50,000 servers over HTTP: in time, in memory, in calls that pages alone decide."""
+"""Reading 5,000 hosts, a third of them full, and 50,000 servers over HTTP: in time, in memory, in few calls."""
 
 import json
 import subprocess
@@ -9,7 +9,8 @@ import pytest
 from support import openstack_stand_in
 from support.openstack_stand_in import write_clouds
 
-HOSTS, SERVERS = 5_000, 50_000
+HOSTS, SERVERS, FULL_EVERY = 5_000, 50_000, 3
+FULL_OF_EVERYTHING = 417  # every fourth of those
 READ = """
 import asyncio, json, resource, time
 from dataclasses import replace
@@ -33,7 +34,8 @@ async def main():
         },
         "seconds": round(seconds, 1), "mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
         "hosts": len(cloud.hosts), "servers": len(cloud.servers), "groups": len(cloud.groups),
-        "calls": calls, "full": cloud.hosts[0].capacity,
+        "calls": calls, "empty": cloud.hosts[0].capacity, "full": cloud.hosts[1].capacity,
+        "used": cloud.used(cloud.hosts[1].name),
     }))
     await clouds.close()
 
@@ -44,8 +46,9 @@ asyncio.run(main())
 @pytest.fixture
 def address():
     serving = subprocess.Popen(
-        [sys.executable, openstack_stand_in.__file__, str(HOSTS), str(SERVERS)], stdout=subprocess.PIPE, text=True
-    )
+        [sys.executable, openstack_stand_in.__file__, str(HOSTS), str(SERVERS), str(FULL_EVERY)],
+        stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
     try:
         yield serving.stdout.readline().strip()
     finally:
@@ -70,14 +73,21 @@ def test_a_large_cloud_is_read_in_time_in_memory_and_in_few_calls(address, tmp_p
             f"again in {told['again']['seconds']} s, {sum(told['again']['calls'].values())} calls"
         )
     assert (told["hosts"], told["servers"], told["groups"]) == (HOSTS, SERVERS, SERVERS // 100)
-    assert told["full"] == {"vcpu": 256, "memory_mib": 520192, "disk_gib": 4000}
+    assert told["empty"] == {"vcpu": 256, "memory_mib": 520192, "disk_gib": 4000}
+    assert told["full"] == told["used"]
     assert told["seconds"] < 60
     assert told["mib"] < 1024
     others = {
         "GET compute /os-services": 1, "GET compute /os-hypervisors/detail": 5, "GET compute /os-aggregates": 1,
         "GET compute /os-server-groups": 2, "GET placement /allocation_candidates": 1,
+        "GET placement /resource_providers": 1,
     }  # fmt: skip
-    assert told["calls"] == {**others, "GET compute /servers/detail": 50}
+    one_by_one = {
+        f"GET placement /resource_providers/{{}}/{what}": FULL_OF_EVERYTHING
+        for what in ("inventories", "usages", "traits")
+    }
+    first = {"GET placement /allocation_candidates": 4, "GET compute /servers/detail": 50}
+    assert told["calls"] == {**others, **one_by_one, **first}
     assert told["again"]["calls"] == {**others, "GET compute /servers/detail": 1}  # those that changed
     assert told["again"]["equal"]
     assert told["again"]["seconds"] < 5

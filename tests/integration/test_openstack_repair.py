@@ -8,9 +8,9 @@ import pytest
 from restow.clock import SystemClock
 from restow.cloud.openstack.clouds import OpenStackClouds
 from restow.cloud.openstack.settings import OpenStackSettings
-from restow.errors import PermanentError
+from restow.errors import CredentialError, PermanentError, TransientError
 from support.openstack_documents import a_migration
-from support.openstack_stand_in import StandIn, host_name, standing_in, uuid, write_clouds
+from support.openstack_stand_in import StandIn, Trouble, host_name, standing_in, uuid, write_clouds
 
 S0, H0, H1 = uuid(0), host_name(0), host_name(1)
 MOVE = "00000000-0000-4000-8000-00000000aaaa"
@@ -25,6 +25,10 @@ class BrokenMove(StandIn):
         default_factory=lambda: {S0: {uuid(1): CLAIM}, MOVE: {uuid(0): CLAIM}}
     )  # fmt: skip
     posted: list[Any] = field(default_factory=list)
+    down: bool = False
+
+    def _service(self, number):
+        return super()._service(number) | ({"state": "down"} if self.down else {})
 
     def answer(self, method, path, query, body):
         match method, path.strip("/").split("/"):
@@ -84,6 +88,42 @@ async def test_claims_that_are_right_are_left_alone(port, cloud):
 async def test_a_server_that_is_not_in_error_does_not_run_or_has_a_task_is_left_alone(port, cloud, odd):
     cloud.changed[S0] |= odd
     with pytest.raises(PermanentError):
+        await port.clear_error(S0)
+    assert (cloud.posted, cloud.taken) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("told", "why"),
+    [
+        ({"state": "shutdown"}, "is shutdown"), ({"state": "crashed"}, "is crashed"), ({}, "no known state"),
+        (409, "409"), (404, "404"), (501, "501"), (500, "500"), (400, "400"),
+    ],
+    ids=str,
+)  # fmt: skip
+async def test_what_nova_remembers_of_a_guest_is_not_believed(port, cloud, told, why):
+    """It is asked of its host now, and once: a host that does not answer takes its time."""
+    if isinstance(told, int):
+        cloud.troubles.append(Trouble("GET .*/diagnostics", times=9, status=told))
+    else:
+        cloud.diagnostics = told
+    with pytest.raises(PermanentError, match=why):
+        await port.clear_error(S0)
+    assert (cloud.posted, cloud.taken) == ([], [])
+    assert len([call for call in cloud.calls if call.endswith("/diagnostics")]) == 1
+
+
+async def test_of_a_host_that_is_down_no_guest_is_asked_for(port, cloud):
+    cloud.down = True
+    with pytest.raises(PermanentError, match=f"{H0} is down"):
+        await port.clear_error(S0)
+    assert (cloud.posted, cloud.taken) == ([], [])
+    assert not any(call.endswith("/diagnostics") for call in cloud.calls)
+
+
+@pytest.mark.parametrize(("status", "error"), [(403, CredentialError), (503, TransientError)])
+async def test_where_it_may_be_known_later_it_is_not_settled(port, cloud, status, error):
+    cloud.troubles.append(Trouble("GET .*/diagnostics", times=9, status=status))
+    with pytest.raises(error):
         await port.clear_error(S0)
     assert (cloud.posted, cloud.taken) == ([], [])
 

@@ -5,7 +5,14 @@ import pytest
 from restow.clock import SystemClock
 from restow.cloud.openstack.clouds import OpenStackClouds
 from restow.cloud.openstack.settings import DomainSettings, OpenStackSettings
-from restow.errors import BadInputError, LostAnswerError, NotFoundError, PermanentError, TransientError
+from restow.errors import (
+    BadInputError,
+    CredentialError,
+    LostAnswerError,
+    NotFoundError,
+    PermanentError,
+    TransientError,
+)
 from support.openstack_documents import a_migration
 from support.openstack_stand_in import StandIn, Trouble, host_name, standing_in, uuid, write_clouds
 
@@ -113,7 +120,7 @@ async def test_clouds_yaml_cannot_make_it_repeat_itself(cloud, tmp_path, monkeyp
 
 
 @pytest.mark.parametrize(
-    ("status", "error"), [(400, PermanentError), (403, PermanentError), (404, NotFoundError),
+    ("status", "error"), [(400, PermanentError), (403, CredentialError), (404, NotFoundError),
      (409, PermanentError), (429, TransientError)]
 )  # fmt: skip
 async def test_a_refusal_is_no_doubt(port, cloud, status, error):
@@ -130,7 +137,8 @@ async def test_a_refusal_is_no_doubt(port, cloud, status, error):
     [
         ({"status": 500, "times": 4}, TransientError), ({"status": 503, "times": 4}, TransientError),
         ({"cut": "before", "times": 4}, TransientError),
-        ({"wait_s": 1.0}, TransientError), ({"status": 403}, PermanentError),
+        ({"wait_s": 1.0}, TransientError), ({"status": 403}, CredentialError),
+        ({"status": 401, "times": 2}, CredentialError),
     ],
     ids=str,
 )  # fmt: skip
@@ -154,6 +162,24 @@ async def test_an_expired_token_is_renewed_and_the_move_asked_for_once(port, clo
     await evacuate(port)
     assert cloud.tokens == 2
     assert len(moves(cloud)) == 1
+
+
+async def test_a_credential_that_is_refused_in_the_middle_of_a_move_is_no_doubt(port, cloud):
+    await port.read()
+    cloud.troubles += [Trouble("POST .*/action", status=401), Trouble("POST .*/auth/tokens", status=401)]
+    with pytest.raises(CredentialError, match="see auth in clouds"):
+        await evacuate(port)
+    assert moves(cloud) == []
+
+
+async def test_a_password_that_is_not_there_is_a_credential_too(cloud, tmp_path, monkeypatch):
+    file = write_clouds(tmp_path, cloud.address)
+    file.write_text(file.read_text().replace('"password": "secret", ', ""))
+    monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(file))
+    clouds = OpenStackClouds.of("stand-in", clock=SystemClock(), settings=SETTINGS)
+    with pytest.raises(CredentialError, match="see auth in clouds"):
+        await clouds.port("one").read()
+    await clouds.close()
 
 
 async def test_a_nova_that_was_down_at_the_first_call_is_found_at_the_next(port, cloud):
@@ -180,11 +206,12 @@ async def test_a_wrong_password_an_unknown_region_and_a_missing_role_name_what_t
     monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(file))
     for matching, status, named in (
         ("POST .*/auth/tokens", 401, "see auth in clouds.yaml"),
+        ("POST .*/auth/tokens", 403, "see auth in clouds.yaml"),
         ("os-services", 403, "roles"),
     ):
         cloud.troubles[:] = [Trouble(matching, times=20, status=status)]
         clouds = OpenStackClouds.of("stand-in", clock=SystemClock(), settings=SETTINGS)
-        with pytest.raises(PermanentError, match=named):
+        with pytest.raises(CredentialError, match=named):
             await clouds.port("one").read()
         await clouds.close()
     cloud.troubles.clear()

@@ -11,6 +11,7 @@ from restow.cloud.openstack.hosts import Node
 from restow.cloud.openstack.metrics import Loads
 from restow.cloud.openstack.settings import MetricsSettings, OpenStackSettings, PowerSettings, ProbeSettings
 from restow.cloud.port import VERIFY, Heartbeat
+from restow.messages.base import parse
 from support.builders import NOON, a_cloud, a_host, a_server
 from support.openstack_documents import a_migration, a_service
 
@@ -41,7 +42,7 @@ def troubles(seen, settings=SETTINGS):
 def test_a_healthy_cloud_has_one_good_line_for_each_check():
     found = findings(a_look(), SETTINGS)
     assert {one.grade for one in found} == {Grade.GOOD}
-    assert len({one.about for one in found}) == len(found) == 13
+    assert len({one.about for one in found}) == len(found) == 14
 
 
 LIVES = {"cpu_cores": 1.0}
@@ -54,10 +55,8 @@ PLANTED = [
     ("down", a_look(hosts=[a_host("h1", state=HostState.DOWN, load=LIVES)]), "hosts", Grade.NOTE, "h1 is down"),
     ("forced", a_look(hosts=[a_host("h1", state=HostState.DOWN, forced_down=True, load=LIVES)]), "hosts", Grade.NOTE,
      "h1 is declared down"),
-    ("disabled", a_look(hosts=[a_host("h1", enabled=False, load=LIVES)], services=[a_service("h1", status="disabled")]),
-     "hosts", Grade.NOTE, "h1 is disabled"),
-    ("closed", a_look(hosts=[a_host("h1", enabled=False, traits=frozenset({"COMPUTE_STATUS_DISABLED"}), load=LIVES)]),
-     "hosts", Grade.NOTE, "Placement keeps it closed"),
+    ("disabled", a_look(hosts=[a_host("h1", enabled=False, load=LIVES)]), "hosts", Grade.NOTE, "h1 is disabled"),
+    ("closed", a_look(hosts=[a_host("h1", withheld=True, load=LIVES)]), "hosts", Grade.NOTE, "keeps it closed"),
     ("silent probe", a_look(told={"storage": frozenset({"h1"})}), "evidence", Grade.WRONG, "does not tell of h2"),
     ("mute", a_look(powers={"h1": Power.UNKNOWN, "h2": Power.ON}), "power", Grade.WRONG, "controller of h1"),
     ("another's", a_look(powers={"h1": Power.OFF, "h2": Power.ON}), "power", Grade.WRONG, "h1 reports to Nova"),
@@ -117,6 +116,13 @@ def test_a_server_that_the_metrics_do_not_tell_of_is_named():
     servers = [a_server("s1", on="h1", load={}), a_server("s2", on="h1", load=LIVES)]
     (found,) = troubles(a_look(servers=servers), settings)
     assert (found.about, found.what) == ("metrics", "no load is known of server s1")
+
+
+def test_a_rule_that_binds_nobody_here_is_named():
+    rules = [{"kind": "survive", "failures": 1, "of": "host"}, {"kind": "isolate", "servers": ["tier=db"]}]
+    settings = parse(OpenStackSettings, SETTINGS.model_dump(mode="json") | {"rules": rules}, what="settings")
+    (found,) = troubles(a_look(), settings)
+    assert (found.about, found.what) == ("rules", "rules.1 (isolate) names no host or server of this domain")
 
 
 def test_many_names_are_counted():

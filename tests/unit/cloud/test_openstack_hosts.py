@@ -72,9 +72,17 @@ def test_states_of_hosts(service, state, maintenance, power):
     assert (host.state, host.maintenance, host.power) == (state, maintenance, power)
 
 
-def test_a_host_that_placement_still_closes_is_not_enabled():
-    provider = Provider(traits={"COMPUTE_STATUS_DISABLED"})
-    assert not host_of(a_service(), None, provider, NO_AGGREGATES, rack_key="rack").enabled
+@pytest.mark.parametrize(
+    ("status", "traits", "enabled", "withheld"),
+    [
+        ("enabled", {"COMPUTE_STATUS_DISABLED"}, True, True), ("enabled", set(), True, False),
+        ("disabled", {"COMPUTE_STATUS_DISABLED"}, False, False), ("disabled", set(), False, False),
+    ],
+)  # fmt: skip
+def test_what_the_service_says_and_what_placement_offers_are_told_apart(status, traits, enabled, withheld):
+    service = a_service(status=status)
+    host = host_of(service, None, Provider(traits=traits), NO_AGGREGATES, rack_key="rack")
+    assert (host.enabled, host.withheld, host.takes_servers) == (enabled, withheld, enabled and not withheld)
 
 
 def test_bare_metal_nodes_are_no_hosts():

@@ -4,7 +4,7 @@ import pytest
 
 from restow.cloud.model import Move, ServerState
 from restow.cloud.openstack.servers import Flavors, server_of
-from restow.errors import PermanentError, TransientError
+from restow.errors import CredentialError, TransientError
 from support.openstack_documents import a_document, a_flavor
 
 
@@ -41,7 +41,10 @@ def test_what_a_flavor_claims(flavor, image, demand):
     ("flavor", "image", "disks", "storage"),
     [
         ({}, {"id": "i"}, "local", "local"), ({}, {"id": "i"}, "shared", None), ({}, "", "local", None),
-        ({"ephemeral": 1}, "", "local", "local"), ({"disk": 0}, {"id": "i"}, "local", None),
+        ({"ephemeral": 1}, "", "local", "local"), ({"disk": 0}, {"id": "i"}, "local", "local"),
+        ({"disk": 0}, "", "local", None), ({"disk": 0, "swap": 1}, "", "local", "local"),
+        ({"extra_specs": {"resources:DISK_GB": "0"}}, {"id": "i"}, "local", "local"),
+        ({"disk": 0}, {"id": "i"}, "shared", None),
     ],
 )  # fmt: skip
 def test_a_disk_that_is_no_volume_dies_with_its_host_unless_we_are_told_otherwise(flavor, image, disks, storage):
@@ -97,7 +100,7 @@ def test_a_silent_cell_and_a_missing_right_are_no_servers():
         read(status="UNKNOWN")
     document = a_document()
     del document["OS-EXT-SRV-ATTR:host"]
-    with pytest.raises(PermanentError, match="role admin"):
+    with pytest.raises(CredentialError, match="role admin"):
         server_of(document, Flavors(), priority_key="p")
 
 

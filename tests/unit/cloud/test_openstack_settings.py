@@ -3,7 +3,7 @@
 import pytest
 
 from restow.cloud.model import Power
-from restow.cloud.openstack.evidence import power_words, probe_words, state_of
+from restow.cloud.openstack.evidence import probe_words, state_of
 from restow.cloud.openstack.power.base import NoPower, power_of
 from restow.cloud.openstack.power.command import CommandPower
 from restow.cloud.openstack.settings import OpenStackSettings, ProbeSettings, read_file
@@ -100,18 +100,6 @@ def test_without_a_driver_nothing_is_off():
     assert NoPower().state("h1") is Power.UNKNOWN
     with pytest.raises(PermanentError, match="RESTOW_OPENSTACK_FILE"):
         NoPower().switch("h1", on=False)
-
-
-def test_controllers_that_are_not_sure_say_nothing():
-    from concurrent.futures import ThreadPoolExecutor
-
-    class Some:
-        def state(self, host):
-            return {"h1": Power.OFF, "h2": Power.ON}.get(host, Power.UNKNOWN)
-
-    with ThreadPoolExecutor(2) as workers:
-        words = power_words(["h1", "h2", "h3"], Some(), workers, now=NOON)
-    assert [(word.host, word.alive) for word in words] == [("h1", False), ("h2", True)]
 
 
 @pytest.mark.parametrize(

@@ -184,9 +184,34 @@ async def test_a_broken_fence_leaves_the_guests_alive(how, state):
     assert await cloud.power_state("h1") is Power.OFF
 
 
-@pytest.mark.parametrize("end", ["h1", "h3"])
 @pytest.mark.parametrize("fault", ["host-crash", "host-hang", "network-loss"])
-async def test_a_migration_whose_end_dies_fails_and_frees_the_target(fault, end):
+async def test_a_migration_whose_source_dies_stays_under_way_until_the_source_is_back(fault):
+    cloud, clock = world(servers=[a_server("s1", on="h1", memory_mib=16_000), a_server("s2", on="h1")])
+    await cloud.live_migrate("s1", to="h3", request_id="r1")
+    await cloud.live_migrate("s2", to="h3", request_id="r2")
+    clock.forward(4)
+    await cloud.inject(fault, "h1")
+    clock.forward(3600)
+    moving = (await cloud.migrations("s1"))[-1]
+    await cloud.abort_migration("s1", migration=moving.id)  # taken, and never heard
+    clock.forward(60)
+    assert (await cloud.migrations("s1"))[-1].status is MigrationStatus.RUNNING
+    assert (await cloud.migrations("s2"))[-1].status is MigrationStatus.QUEUED
+    assert set(await cloud.allocations("s1")) == {"h1", "h3"}
+    assert (await cloud.server("s1")).task == "migrating"
+    assert cloud.truth()["s1"] == (frozenset() if fault == "host-crash" else {"h1"})
+    await cloud.clear_faults("h1")
+    clock.forward(120)
+    for server in ("s1", "s2"):
+        assert (await cloud.migrations(server))[-1].status is MigrationStatus.FAILED
+        assert set(await cloud.allocations(server)) == {"h1"}
+        assert (await cloud.server(server)).task is None
+    assert cloud.violations() == ()
+
+
+@pytest.mark.parametrize("fault", ["host-crash", "host-hang", "network-loss"])
+async def test_a_migration_whose_target_dies_fails_and_frees_it(fault):
+    end = "h3"
     cloud, clock = world(servers=[a_server("s1", on="h1", memory_mib=16_000), a_server("s2", on="h1")])
     await cloud.live_migrate("s1", to="h3", request_id="r1")
     await cloud.live_migrate("s2", to="h3", request_id="r2")

@@ -73,7 +73,7 @@ async def test_more_live_migrations_out_of_one_host_wait_in_a_queue():
         await cloud.live_migrate(f"s{n}", to="h2", request_id=f"r{n}")
     clock.forward(1)
     assert [await status(cloud, f"s{n}") for n in (1, 2, 3)] == ["running", "queued", "queued"]
-    await cloud.abort_migration("s2")
+    await cloud.abort_migration("s2", migration=(await cloud.migrations("s2"))[-1].id)
     assert await status(cloud, "s2") is MigrationStatus.CANCELLED
     clock.forward(10)
     assert [await status(cloud, f"s{n}") for n in (1, 3)] == ["completed", "running"]
@@ -86,7 +86,7 @@ async def test_a_guest_that_dirties_faster_than_the_link_never_arrives():
     await cloud.live_migrate("s", to="h2", request_id="r")
     clock.forward(100_000)
     assert await status(cloud, "s") is MigrationStatus.RUNNING
-    await cloud.abort_migration("s")
+    await cloud.abort_migration("s", migration=(await cloud.migrations("s"))[-1].id)
     clock.forward(2)
     assert await status(cloud, "s") is MigrationStatus.CANCELLED
     assert (await cloud.server("s")).host == "h1"

@@ -41,7 +41,8 @@ async def use(cloud: Cloud, *, seed: int, careful: bool) -> tuple[SimulatedCloud
                         continue
                     await sim.evacuate(server, to=host, request_id=request)
                 case "abort":
-                    await sim.abort_migration(server)
+                    known = await sim.migrations(server)
+                    await sim.abort_migration(server, migration=known[-1].id if known else "none")
                 case "stop":
                     await sim.stop(server, request_id=request)
                 case "start":

@@ -94,8 +94,8 @@ def test_a_plan_whose_servers_have_moved_already_is_stale_before_it_begins(tmp_p
 def test_a_plan_that_waited_too_long_for_its_approval_is_made_again(tmp_path):
     async def story():
         async with a_bench(tmp_path, a_small_cloud()) as bench:
-            one = bench.start()
             await bench.clock.sleep(5 * 3600)
+            one = bench.start()
             await bench.approve("p1", [move("m1", "s1", "h1", "h3")])
             end = await bench.end_of("p1")
             assert end.type == "restow.plan.stale"
@@ -186,7 +186,8 @@ def test_before_it_is_planned_again_what_others_do_to_its_servers_may_end(tmp_pa
             await bench.cloud.live_migrate(ServerId("s2"), to=HostName("h3"), request_id="by hand")
             await bench.clock.sleep(60)
             assert await bench.events("restow.plan.stale") == []
-            await bench.cloud.force_complete(ServerId("s2"))
+            by_hand = (await bench.cloud.migrations(ServerId("s2")))[-1]
+            await bench.cloud.force_complete(ServerId("s2"), migration=by_hand.id)
             end = await bench.end_of("p1")
             assert end.type == "restow.plan.stale"
             assert (end.time - (await bench.cloud.migrations(ServerId("s2")))[-1].started_at).total_seconds() < 70

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 
+from restow.cloud.permission import act_only_while
 from restow.database.leases import LeaseLostError, Leases
 from restow.policy import DEFAULT_POLICY
 from restow.simulation.virtual_loop import run_virtual
@@ -111,9 +112,10 @@ def test_no_call_is_made_where_the_lease_may_have_run_out_since_the_intention_wa
         )  # fmt: skip
         carrier = Carrier(
             journal=journal, lease=lease, port=bench.cloud, clock=bench.clock, policy=DEFAULT_POLICY, run=RUN,
-            record=waiting, cloud=bench.cloud.read, fenced=lambda _host: False, claims=Claims(), fresh=session.fresh,
-            keep=lambda _record: None,
+            record=waiting, cloud=bench.cloud.read, fenced=lambda _host: False, lost=lambda _host: False,
+            claims=Claims(), keep=lambda _record: None,
         )  # fmt: skip
+        act_only_while(session.fresh)
         with pytest.raises(LeaseLostError, match="not renewed in time"):
             await carrier.carry()
         assert bench.calls() == []

@@ -16,7 +16,8 @@ from restow.cloud.model import ServerState
 from restow.errors import NotFoundError, PermanentError
 from restow.messages.plan import HOST_ACTIONS, Action
 from restow.simulation.virtual_loop import run_virtual
-from restow_executor.actions import ACTIONS
+from restow_executor.actions import ACTIONS, power_off, power_on
+from restow_executor.actions.hosts import POWER
 from restow_executor.journal import StepRow
 from restow_executor.progress import StepSignal, StepState, step_after
 from support.builders import a_cloud, a_host, a_server
@@ -222,7 +223,9 @@ async def carried(path: Any, action: Action, fate: Fate, *, die_at: tuple[str, s
 
 
 @pytest.mark.parametrize(("action", "edge"), CASES)
-def test_killed_at_each_transition_of_each_kind_of_step_it_comes_to_the_same_end(tmp_path, action, edge):
+def test_killed_at_each_transition_of_each_kind_of_step_it_comes_to_the_same_end(tmp_path, monkeypatch, action, edge):
+    for module in (power_off, power_on):  # a quarter of an hour of waiting is much for a test
+        monkeypatch.setattr(module, "POWER", replace(POWER, limit_s=200.0))
     fate = fate_of(action, edge)
     expected = run_virtual(carried(tmp_path / "whole", action, fate, die_at=None))
     assert edge in expected["edges"]

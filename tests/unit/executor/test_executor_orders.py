@@ -163,7 +163,8 @@ def test_a_recovery_comes_first_and_the_other_plan_is_made_again_afterwards(tmp_
             await bench.clock.sleep(70)
             await bench.approve("r1", rescue("h4", [("v", "h3")]), request=request, incident="i1")
             await bench.heard(lambda event: event.type == "restow.host.fenced")
-            await bench.cloud.abort_migration(ServerId("s1"))
+            moving = (await bench.cloud.migrations(ServerId("s1")))[-1]
+            await bench.cloud.abort_migration(ServerId("s1"), migration=moving.id)
             assert (await bench.end_of("r1")).type == "restow.plan.finished"
             end = await bench.end_of("p1")
             events = await bench.events()

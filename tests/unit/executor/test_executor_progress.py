@@ -1,5 +1,6 @@
 """The state machines row by row, whose turn it is, and what a run does next."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -15,7 +16,6 @@ from restow_executor.progress import (
     Turn,
     Wait,
     counts,
-    hosts_held,
     next_commands,
     run_after,
     step_after,
@@ -99,7 +99,7 @@ def test_all_moves_together_stay_within_the_total():
 def test_a_dead_host_has_nothing_to_send_so_only_targets_bound_its_recovery():
     steps = rescue("h1", [(f"s{n}", f"h{n + 2}") for n in range(4)])
     assert commands(steps, off="finished", fence="finished", per_host=1) == Start(("e-s0", "e-s1", "e-s2", "e-s3"))
-    assert hosts_held(steps[2]) == ("h2",)
+    assert steps[2].hosts_loaded == ("h2",)
 
 
 def test_steps_start_in_the_order_of_the_schedule():
@@ -192,7 +192,28 @@ def test_a_recovery_does_not_retire_another_recovery():
     first = turn("r1", RunState.RUNNING, recover=True)
     turns = whose_turn([first, turn("r2", RunState.WAITING, recover=True, minute=5)])
     assert turns.retire == ()
-    assert turns.drive == ("r1",)
+
+
+def test_all_recoveries_fence_at_once_and_the_first_alone_moves():
+    first = turn("r1", RunState.RUNNING, recover=True, busy=True)
+    turns = whose_turn([first, turn("r2", RunState.WAITING, recover=True, minute=5)])
+    assert turns.drive == ("r1", "r2")
+    assert turns.moves == {"r1"}
+
+
+def test_a_recovery_whose_moves_are_stuck_lets_the_next_one_go_first():
+    first = replace(turn("r1", RunState.RUNNING, recover=True, busy=True), stuck=True)
+    turns = whose_turn([first, turn("r2", RunState.RUNNING, recover=True, minute=5)])
+    assert turns.drive == ("r1", "r2")
+    assert turns.moves == {"r2"}
+    alone = whose_turn([first])
+    assert alone.moves == {"r1"}
+
+
+def test_only_a_recovery_passes_what_is_stuck():
+    leaving = replace(turn("a", RunState.RETIRING, busy=True), stuck=True)
+    assert whose_turn([leaving, turn("r", RunState.RUNNING, recover=True, minute=5)]).moves == {"r"}
+    assert whose_turn([leaving, turn("w", RunState.WAITING, minute=5)]).moves == frozenset()
 
 
 def test_a_paused_run_keeps_its_place_except_before_a_recovery():

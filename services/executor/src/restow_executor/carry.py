@@ -5,7 +5,7 @@ where none shows for long enough is everything looked at again and asked anew, u
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import Enum
 from typing import Any, assert_never
@@ -16,7 +16,7 @@ from restow.clock import Clock
 from restow.cloud.model import Cloud
 from restow.cloud.port import CloudPort
 from restow.database.leases import Lease, LeaseLostError
-from restow.errors import NotFoundError, PermanentError, TransientError
+from restow.errors import CredentialError, NotFoundError, PermanentError, TransientError
 from restow.ids import HostName, ServerId
 from restow.messages.events import Event
 from restow.messages.plan import HOST_ACTIONS
@@ -31,6 +31,7 @@ from restow_executor.actions.base import (
     Later,
     Look,
     NoSign,
+    Patience,
     Refused,
     Site,
     Underway,
@@ -46,6 +47,8 @@ ABORT_WAIT_S = 120.0  # for an aborted migration to end
 POLL_MIN_S = 0.2
 POLL_MAX_S = 5.0
 POLL_SHARE = 0.1  # of the expected duration
+QUEUE_LIMITS = 4  # so many times its limit a step may take, its time in the cloud's queue included
+PROGRESS_MIN = 0.01  # less than this is no progress: what is copied and what is dirtied keep each other busy
 
 log = structlog.get_logger(__name__)
 
@@ -56,9 +59,43 @@ class Sent(Enum):
     REFUSED = "refused"
 
 
+class Course:
+    """How a request that was taken comes along: what is left of its time, and whether it advances at all; pure.
+
+    The time that it stands in the cloud's own queue is not its own, up to a bound.
+    """
+
+    def __init__(self, patience: Patience, *, began: datetime, limit_min: datetime) -> None:
+        self._full, self._stalled_s = timedelta(seconds=patience.limit_s), patience.stalled_s
+        self._queue_end = began + QUEUE_LIMITS * self._full
+        self.limit = max(began + self._full, limit_min)
+        self._best, self._advanced_at = 0.0, limit_min
+        self.ending_by: datetime | None = None
+        self.end_taken = False
+
+    def see(self, found: Underway, *, now: datetime) -> None:
+        if found.queued:
+            self.limit = max(self.limit, min(now + self._full, self._queue_end))
+            self._advanced_at = now
+        elif found.progress is None or found.progress >= self._best + PROGRESS_MIN:
+            self._best, self._advanced_at = found.progress or self._best, now
+
+    def begin_again(self, *, now: datetime) -> None:
+        self.limit, self._best, self._advanced_at = now + self._full, 0.0, now
+
+    def overdue(self, now: datetime) -> str | None:
+        """Why it is to be brought to an end; None while it may go on."""
+        if now >= self.limit:
+            return "it has used up its time"
+        stood_s = (now - self._advanced_at).total_seconds()
+        if self._stalled_s is not None and stood_s >= self._stalled_s:
+            return f"it has not come further for {stood_s:.0f} s"
+        return None
+
+
 @dataclass(slots=True)
 class Carrier:
-    """One step on its way. `fresh` raises LeaseLostError where the lease may have run out: no call is made then."""
+    """One step on its way. What it asks of the cloud is sent only while the lease holds: see `Session.work`."""
 
     journal: Journal
     lease: Lease
@@ -69,12 +106,13 @@ class Carrier:
     record: StepRecord
     cloud: Callable[[], Awaitable[Cloud]]
     fenced: Callable[[HostName], bool]
+    lost: Callable[[HostName], bool]
     claims: Claims
-    fresh: Callable[[], None]
     keep: Callable[[StepRecord], None]  # tells the driver of the step's new state
     sent: Sent = Sent.UNKNOWN
     refusal: str = ""
     asked_at: datetime | None = None
+    refused: set[str] = field(default_factory=set)  # request ids that the cloud did not take
 
     async def carry(self) -> None:
         """Return when the step has ended, or when its run was stopped before it began."""
@@ -103,11 +141,10 @@ class Carrier:
                 await self._intend(before)
                 await self._ask()
                 return True
+            case Done() if self.record.state is StepState.STARTED:
+                return True  # it was taken after all: the check below proves its end
             case Done():
-                if self.record.state is StepState.STARTED:
-                    await self._end(StepSignal.VERIFY, seen.why, facts=seen.facts)
-                else:
-                    await self._end(StepSignal.SKIP, seen.why, facts=seen.facts)
+                await self._end(StepSignal.SKIP, seen.why, facts=seen.facts)
             case Changed():
                 await self._end(StepSignal.EXPIRE, seen.why, guard=seen.guard)
             case Later():
@@ -128,8 +165,8 @@ class Carrier:
                 seen = await action.look(self._site())
             except TransientError as error:
                 seen = Later(f"the cloud does not answer: {error}")
-            except LeaseLostError:
-                raise
+            except CredentialError as error:
+                seen = Later(f"the cloud cannot be read: {error}")
             except PermanentError as error:
                 seen = Changed(str(error))
             if not isinstance(seen, Later) or self.clock.now() >= until:
@@ -151,14 +188,16 @@ class Carrier:
     async def _ask(self) -> None:
         action = ACTION_BY_NAME[self.record.step.action]
         self.asked_at = self.clock.now()
-        self.fresh()
         try:
             await action.ask(self._site(), request_id=self.record.asked[-1])
-        except TransientError as error:
+        except (TransientError, CredentialError) as error:  # a credential may be mended: asked anew, after a look
             log.warning("no clear answer from the cloud: looking for signs of the request", error=str(error))
             self.sent, self.refusal = Sent.UNKNOWN, str(error)
+        except LeaseLostError:
+            raise
         except PermanentError as error:
             self.sent, self.refusal = Sent.REFUSED, str(error)
+            self.refused.add(self.record.asked[-1])
         else:
             self.sent, self.refusal = Sent.TAKEN, ""
 
@@ -182,8 +221,7 @@ class Carrier:
         began = self.record.started_at or now
         sign_by = now + settle
         # Whoever takes a step over has at least the time to see whether it was asked for at all.
-        limit = max(began + timedelta(seconds=patience.limit_s), sign_by + timedelta(seconds=1))
-        given_up = False
+        course = Course(patience, began=began, limit_min=sign_by + timedelta(seconds=1))
         while True:
             found = await self._check(unread_counts=not patience.again)
             now = self.clock.now()
@@ -196,14 +234,15 @@ class Carrier:
                     return
                 case Underway():
                     sign_by = now + settle
+                    course.see(found, now=now)
                 case NoSign() if self.sent is Sent.REFUSED and not patience.again:
                     await self._break(Broken(f"the cloud refused: {self.refusal}", self._unmet()))
                     return
                 case NoSign() if now >= sign_by:
                     may_ask = patience.again or self.sent is Sent.UNKNOWN
                     if not may_ask or len(self.record.asked) >= patience.asks_max:
-                        if patience.again and now < limit:
-                            await self.clock.sleep(min(POLL_MAX_S, (limit - now).total_seconds()))
+                        if patience.again and now < course.limit:
+                            await self.clock.sleep(min(POLL_MAX_S, (course.limit - now).total_seconds()))
                             continue  # asked often enough, but there is time left for it to show
                         await self._break(await self._nothing_came(found))
                         return
@@ -211,22 +250,38 @@ class Carrier:
                         return
                     sign_by = self.clock.now() + settle
                     if not patience.again:
-                        limit = self.clock.now() + timedelta(seconds=patience.limit_s)
+                        course.begin_again(now=self.clock.now())
                 case NoSign():
                     pass
                 case _:
                     assert_never(found)
-            if now >= limit:
-                if given_up:
-                    why = f"{found.why}; it did not end after it was aborted: a person must look"
-                    await self._break(Broken(why, StepState.FAILED))
-                    return
-                broken = await self._give_up()
+            overdue = course.overdue(now)
+            if overdue is not None:
+                broken = await self._bring_to_an_end(course, f"{found.why}; {overdue}", now=now)
                 if broken is not None:
                     await self._break(broken)
                     return
-                given_up, limit = True, now + timedelta(seconds=ABORT_WAIT_S)
             await self.clock.sleep(self._pause(now - (self.asked_at or began)))
+
+    async def _bring_to_an_end(self, course: "Course", why: str, *, now: datetime) -> Broken | None:
+        """Ask for the end until that is taken, then wait for it; for a bounded time in all."""
+        if course.ending_by is None:
+            log.warning("step has used up its time", why=why)
+            course.ending_by = now + timedelta(seconds=ABORT_WAIT_S)
+        if now >= course.ending_by:
+            told = "it did not end after it was aborted" if course.end_taken else "its end could not be asked for"
+            return Broken(f"{why}; {told}: a person must look", StepState.FAILED)
+        if course.end_taken:
+            return None
+        try:
+            broken = await ACTION_BY_NAME[self.record.step.action].give_up(self._site())
+        except LeaseLostError:
+            raise
+        except (TransientError, PermanentError) as error:
+            log.warning("the abort was not taken", error=str(error))
+            return None
+        course.end_taken = True
+        return broken
 
     async def _check(self, *, unread_counts: bool) -> Check:
         """`unread_counts`: while the cloud cannot be read, a request of ours may be under way for all we know."""
@@ -243,16 +298,6 @@ class Carrier:
         except PermanentError as error:  # a credential withdrawn in mid-plan: until it is mended nothing is known
             why = f"the cloud cannot be read: {error}"
             return Underway(why) if unread_counts else NoSign(why)
-
-    async def _give_up(self) -> Broken | None:
-        action = ACTION_BY_NAME[self.record.step.action]
-        self.fresh()
-        log.warning("step has used up its time")
-        try:
-            return await action.give_up(self._site())
-        except (TransientError, PermanentError) as error:
-            log.warning("the abort was not taken", error=str(error))
-            return None
 
     async def _nothing_came(self, found: NoSign) -> Broken:
         action = ACTION_BY_NAME[self.record.step.action]
@@ -328,6 +373,7 @@ class Carrier:
         reason = self.run.request.reason if self.run.request is not None and self.run.request.reason else ""
         return Site(
             step=record.step, port=self.port, clock=self.clock, policy=self.policy, cloud=self.cloud,
-            fenced=self.fenced, claims=self.claims, asked=record.asked, before=record.before,
+            fenced=self.fenced, lost=self.lost, claims=self.claims, before=record.before,
+            asked=tuple(one for one in record.asked if one not in self.refused),
             reason=f"restow: {reason or record.step.why or self.run.why or self.run.goal}",
         )  # fmt: skip

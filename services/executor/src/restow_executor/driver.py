@@ -13,6 +13,7 @@ from restow.ids import DomainName
 from restow_executor.journal import Journal
 from restow_executor.session import Session, wait_for
 
+FAULT_S = 10.0  # after an error that nobody foresaw
 RETRY_S = 2.0  # after a lost lease, a lease that another holds, a database or cloud that is away
 
 log = structlog.get_logger(__name__)
@@ -55,6 +56,10 @@ class Driver:
             except (TransientError, PermanentError) as error:
                 log.warning("dropped for now, to be taken up again", domain=domain, error=repr(error))
                 pause_s = RETRY_S
+            except Exception:
+                # A fault in one domain is no reason to leave the others alone; and the next try may not meet it.
+                log.exception("dropped after a fault, to be taken up again", domain=domain)
+                pause_s = FAULT_S
             await wait_for(wake, self.clock, pause_s)
 
     async def _session(self, domain: DomainName, wake: asyncio.Event) -> bool:

@@ -7,7 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import assert_never
 
-from restow.messages.plan import HOST_ACTIONS, MOVES, Action, Step
+from restow.messages.plan import HOST_ACTIONS, Step
 from restow.messages.request import Limits
 
 
@@ -117,7 +117,10 @@ def run_after(state: RunState, signal: RunSignal) -> RunState:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """A run as far as the question of turns goes. `busy`: a step of it is under way."""
+    """A run as far as the question of turns goes.
+
+    `busy`: a move of it is under way; `stuck`: all that are have been for so long that nobody should wait for them.
+    """
 
     run: str
     state: RunState
@@ -125,6 +128,7 @@ class Turn:
     busy: bool
     created_at: datetime
     begun: bool = False
+    stuck: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,8 +147,9 @@ class Turns:
 def whose_turn(runs: Sequence[Turn], *, held: bool = False) -> Turns:
     """One run of a domain at a time; a recovery goes first and retires the others.
 
-    While moves of another run still end, a recovery already disables and fences, but moves nothing: its
-    order was made without those moves. A paused run keeps its place, except before a recovery.
+    While moves of another run still end, a recovery already disables and fences, but moves nothing: its order was
+    made without those moves. It waits for none that is stuck. All recoveries fence at once; they move one after the
+    other. A paused run keeps its place, except before a recovery.
     `held`: the first in line is being planned again, and nothing but a recovery begins before it.
     """
     in_order = sorted(
@@ -156,9 +161,11 @@ def whose_turn(runs: Sequence[Turn], *, held: bool = False) -> Turns:
     retire = [run for run in staying if urgent and not run.recover and run.state is RunState.RUNNING]
     paused = [run for run in staying if run.state is RunState.PAUSED]
     candidates = urgent or ([] if leaving else [run for run in staying if run.begun or not held])
-    head = candidates[:1]
-    drive = [*leaving, *retire, *paused, *(run for run in head if run not in paused)]
-    moves = frozenset(run.run for run in head if not any(other.busy for other in in_order if other.run != run.run))
+    head = sorted(candidates, key=lambda run: bool(urgent) and run.stuck)[:1]  # stable
+    going = urgent or head
+    drive = [*leaving, *retire, *paused, *(run for run in going if run not in paused)]
+    others_move = any(other.busy and not (urgent and other.stuck) for other in in_order if other not in head)
+    moves = frozenset(run.run for run in head if not others_move)
     return Turns(tuple(run.run for run in drive), moves, tuple(run.run for run in retire))
 
 
@@ -246,7 +253,7 @@ def _startable(
     for step in steps:
         if states[step.id] is StepState.STARTED and step.action not in HOST_ACTIONS:
             total += 1
-            at_hosts.update(hosts_held(step))
+            at_hosts.update(step.hosts_loaded)
     starts: list[str] = []
     for step in sorted(steps, key=lambda step: step.start_s):  # stable: the plan's own order among equals
         if states[step.id] is not StepState.WAITING:
@@ -256,21 +263,13 @@ def _startable(
         if step.action in HOST_ACTIONS:
             starts.append(step.id)
             continue
-        held = hosts_held(step)
+        held = step.hosts_loaded
         if not moves or total >= limits.total or any(at_hosts[host] >= limits.per_host for host in held):
             continue
         total += 1
         at_hosts.update(held)
         starts.append(step.id)
     return tuple(starts)
-
-
-def hosts_held(step: Step) -> tuple[str, ...]:
-    """The hosts whose links this step loads. A dead host has nothing to send: an evacuation loads its target only."""
-    if step.action not in MOVES:
-        return ()
-    ends = (step.target,) if step.action is Action.EVACUATE else (step.source, step.target)
-    return tuple(sorted({host for host in ends if host is not None}))
 
 
 def counts(states: Mapping[str, StepState]) -> dict[str, int]:

@@ -1,21 +1,21 @@
 """One domain in the hands of this process, for as long as it holds the lease: all that the driver does there."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 import structlog
 
 from restow.clock import Clock
-from restow.cloud.model import Cloud
+from restow.cloud.permission import act_only_while
 from restow.cloud.port import CloudPort
 from restow.database.engine import Transaction
 from restow.database.leases import Lease, LeaseLostError, Leases
 from restow.errors import PermanentError, TransientError
 from restow.ids import HostName
 from restow.messages.events import Event, PlanRequest
-from restow.messages.plan import Action
+from restow.messages.plan import HOST_ACTIONS, Action
 from restow.messages.request import Limits
 from restow.policy import Policy
 from restow_executor.carry import Carrier
@@ -35,47 +35,17 @@ from restow_executor.progress import (
     run_after,
     whose_turn,
 )
+from restow_executor.reads import SharedReads
 from restow_executor.records import RunRecord, StepRecord, event_of, plan_event, refusal_event
 from restow_executor.room import Claims
 
 TICK_MAX_S = 2.0  # a bound on the wait; steps that end and commands that come wake at once
+STUCK_S = 300.0  # what a recovery waits for a move of another plan
 HOLD_S = 10.0  # what the line waits for its first plan to be made again
 OTHERS_WAIT_S = 120.0  # for what others do to servers of a plan that is to be made again
 FRESH_SHARE = 0.8  # of the lease's time: after it no call is made until it is renewed
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(slots=True)
-class SharedReads:
-    """Whole reads of the cloud, shared: each caller gets one that began after it asked."""
-
-    port: CloudPort
-    running: asyncio.Task[Cloud] | None = None
-    queued: asyncio.Task[Cloud] | None = None
-
-    async def read(self) -> Cloud:
-        if self.queued is None:
-            self.queued = asyncio.get_running_loop().create_task(self._after(self.running))
-            self.queued.add_done_callback(_retrieved)
-        return await asyncio.shield(self.queued)
-
-    async def _after(self, before: asyncio.Task[Cloud] | None) -> Cloud:
-        if before is not None and not before.done():
-            await asyncio.wait({before})
-        self.running, self.queued = self.queued, None  # whoever asks from here on waits for the next one
-        return await self.port.read()
-
-    def drop(self) -> None:
-        for task in (self.running, self.queued):
-            if task is not None:
-                task.cancel()
-
-
-def _retrieved(task: asyncio.Task[Cloud]) -> None:
-    """Its waiters may be gone: an error that nobody awaits is not worth a complaint."""
-    if not task.cancelled():
-        task.exception()
 
 
 @dataclass(slots=True)
@@ -98,12 +68,17 @@ class Session:
     policy: Policy = field(init=False)
     settling: dict[str, datetime] = field(default_factory=dict)  # since when a run waits for others before its end
     failure: BaseException | None = None
+    over: bool = False
 
     def __post_init__(self) -> None:
         self.reads = SharedReads(self.port)
 
     async def work(self) -> None:
-        """Until nothing is left to do. Raises LeaseLostError or TransientError; then all is dropped at once."""
+        """Until nothing is left to do. Raises LeaseLostError or TransientError; then all is dropped at once.
+
+        What a thread of an adapter is about to send when that happens is not sent any more.
+        """
+        act_only_while(self.fresh)
         keeper = asyncio.get_running_loop().create_task(self._keep_lease())
         try:
             while True:
@@ -114,6 +89,7 @@ class Session:
                     return
                 await wait_for(self.wake, self.clock, TICK_MAX_S)
         finally:
+            self.over = True
             left = [keeper, *self.tasks.values()]
             for task in left:
                 task.cancel()
@@ -136,6 +112,8 @@ class Session:
 
     def fresh(self) -> None:
         """Raises LeaseLostError where another may hold the lease by now."""
+        if self.over:
+            raise LeaseLostError(f"lease {self.lease.name} was given back: no call is made")
         if self.clock.now() - self.renewed_at > timedelta(seconds=self.ttl_s * FRESH_SHARE):
             raise LeaseLostError(f"lease {self.lease.name} was not renewed in time: no call is made")
 
@@ -180,9 +158,18 @@ class Session:
         self.claims.setdefault(run, Claims())
 
     def _turn(self, run: RunRecord) -> Turn:
-        busy = any(state is StepState.STARTED for state in self._states(run.id).values())
-        recover = run.goal == "recover"
-        return Turn(run.id, run.state, recover, busy, run.created_at, begun=run.started_at is not None)
+        """What a stuck move claims is counted all the same by whoever goes on."""
+        since = self.clock.now() - timedelta(seconds=STUCK_S)
+        states = self._states(run.id)
+        moving = [
+            record for step, record in self.steps[run.id].items()
+            if states[step] is StepState.STARTED and record.step.action not in HOST_ACTIONS
+        ]  # fmt: skip
+        stuck = bool(moving) and all(one.started_at is not None and one.started_at <= since for one in moving)
+        return Turn(
+            run.id, run.state, run.goal == "recover", bool(moving), run.created_at, begun=run.started_at is not None,
+            stuck=stuck,
+        )  # fmt: skip
 
     def _states(self, run: str) -> dict[str, StepState]:
         """A step that is being looked at counts as started: it holds its place within the limits."""
@@ -230,14 +217,11 @@ class Session:
             self.steps[run.id][record.step.id] = changed
 
         def fenced(host: HostName) -> bool:
-            return any(
-                one.state.done and one.step.action is Action.FENCE and one.step.host == host
-                for one in self.steps[run.id].values()
-            )
+            return _fenced(host, self.steps[run.id].values())
 
         carrier = Carrier(
             journal=self.journal, lease=self.lease, port=self.port, clock=self.clock, policy=self.policy, run=run,
-            record=record, cloud=self.reads.read, fenced=fenced, claims=self.claims[run.id], fresh=self.fresh,
+            record=record, cloud=self.reads.read, fenced=fenced, lost=self._lost, claims=self.claims[run.id],
             keep=keep,
         )  # fmt: skip
         task = asyncio.get_running_loop().create_task(carrier.carry(), name=f"step {run.id} {record.step.id}")
@@ -251,6 +235,9 @@ class Session:
             self.wake.set()
 
         task.add_done_callback(ended)
+
+    def _lost(self, host: HostName) -> bool:
+        return any(_fenced(host, records.values()) for records in self.steps.values())
 
     async def _stop_looking(self, run: str) -> None:
         """End the tasks of steps that have not begun. What the journal says afterwards is read, not guessed."""
@@ -383,6 +370,10 @@ class Session:
 
     def _counts(self, records: Sequence[StepRecord]) -> dict[str, int]:
         return counts({record.step.id: record.state for record in records})
+
+
+def _fenced(host: HostName, records: Iterable[StepRecord]) -> bool:
+    return any(one.state.done and one.step.action is Action.FENCE and one.step.host == host for one in records)
 
 
 async def wait_for(wake: asyncio.Event, clock: Clock, seconds: float) -> None:

@@ -39,6 +39,7 @@ class HostDocument(Part):
     link_mbps: int | None = Field(default=None, ge=1, le=10**9)
     power: Power = Power.UNKNOWN
     forced_down: bool = Field(default=False, description="declared dead in the compute service")
+    withheld: bool = Field(default=False, description="enabled, but placement does not offer it yet")
     cpu: tuple[Name, ...] = Field(default=(), description="CPU models and features that a guest may find here")
     storage: tuple[Name, ...] = Field(default=(), description="the storage pools that it reaches")
     numa: tuple[dict[Name, Amount], ...] = Field(default=(), max_length=CELLS_MAX, description="each cell's capacity")

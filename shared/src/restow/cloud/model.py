@@ -53,7 +53,8 @@ class Host:
     """A hypervisor. `capacity` is what may be claimed: overcommit multiplied in, reserve taken off.
 
     `state` is what the compute service reports; `enabled` is the operator's switch for new
-    servers; `forced_down` says that somebody declared the host dead in Nova. `cpu`: the models and
+    servers, and where it is on, `withheld` says that placement does not offer the host yet all the same;
+    `forced_down` says that somebody declared the host dead in Nova. `cpu`: the models and
     features that a guest may find here; `storage`: the pools it reaches; `numa`: what each of its cells has.
     """
 
@@ -71,6 +72,7 @@ class Host:
     link_mbps: int | None = None
     power: Power = Power.UNKNOWN
     forced_down: bool = False
+    withheld: bool = False
     cpu: frozenset[str] = frozenset()
     storage: frozenset[str] = frozenset()
     numa: tuple[Mapping[Resource, int], ...] = ()
@@ -83,6 +85,7 @@ class Host:
             and self.enabled
             and not self.maintenance
             and not self.forced_down
+            and not self.withheld
             and self.power is not Power.OFF
         )
 

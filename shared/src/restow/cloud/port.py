@@ -1,8 +1,9 @@
 """The port to a cloud: what Restow reads of one domain and what it does to it.
 
 Both adapters (simulated, OpenStack) keep to this text and pass the same contract tests.
-Errors are `restow.errors`: TransientError, LostAnswerError, PermanentError, NotFoundError.
-Every action returns as soon as the cloud has taken the request; its end is seen by reading.
+Errors are `restow.errors`: TransientError, LostAnswerError, PermanentError, NotFoundError, CredentialError.
+Every action asks for permission (`permission.py`) just before it is sent, and returns as soon as the cloud has taken
+the request; its end is seen by reading.
 """
 
 from collections.abc import Mapping, Sequence
@@ -51,7 +52,7 @@ class Migration:
 
     id: str
     server: ServerId
-    kind: str  # "live-migrate", "cold-migrate", "evacuate"
+    kind: str  # "live-migrate", "cold-migrate", "evacuate", "resize" (its user's, never ours)
     source: HostName
     target: HostName
     status: MigrationStatus
@@ -96,10 +97,11 @@ class CloudWriter(Protocol):
     async def evacuate(self, server: ServerId, *, to: HostName, request_id: str) -> None:
         """Rebuild elsewhere; refused unless the host is down. Never ask twice: look first."""
 
-    async def abort_migration(self, server: ServerId) -> None: ...
+    async def abort_migration(self, server: ServerId, *, migration: str) -> None:
+        """End this live migration, queued or running: the server stays where it was."""
 
-    async def force_complete(self, server: ServerId) -> None:
-        """Bring a running live migration to its end at once: the guest is paused, or fetches its memory afterwards."""
+    async def force_complete(self, server: ServerId, *, migration: str) -> None:
+        """Bring this running live migration to its end at once: the guest is paused, or fetches its memory later."""
 
     async def start(self, server: ServerId, *, on: HostName | None, request_id: str) -> None:
         """Start a stopped server, or one that runs nowhere yet (then `on` names its host)."""

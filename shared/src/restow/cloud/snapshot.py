@@ -89,7 +89,7 @@ def read_cloud(body: bytes | str, *, what: str = "snapshot") -> Cloud:
         groups=tuple(
             Group(group.id, group.policy, _ids(group.members), group.max_per_host) for group in document.groups
         ),
-        rules=tuple(_rule(rule, same) for rule in document.rules),
+        rules=tuple(rule_of(rule, same) for rule in document.rules),
         aggregates=document.aggregates,
     )
 
@@ -214,6 +214,7 @@ def _host(document: HostDocument) -> Host:
         link_mbps=document.link_mbps,
         power=document.power,
         forced_down=document.forced_down,
+        withheld=document.withheld,
         cpu=frozenset(document.cpu),
         storage=frozenset(document.storage),
         numa=document.numa,
@@ -257,10 +258,10 @@ def _ids(names: tuple[str, ...]) -> tuple[ServerId, ...]:
     return tuple(ServerId(name) for name in names)
 
 
-def _rule(document: Part, same: _Shared) -> RuleSpec:
+def rule_of(document: Part, same: _Shared | None = None) -> RuleSpec:
     """A rule's document and its spec have the same fields, but for the kind."""
     given = {name: getattr(document, name) for name in type(document).model_fields}
-    if isinstance(document, AmongDocument):
+    if isinstance(document, AmongDocument) and same is not None:
         given["host_sets"] = same.host_sets(document.host_sets)
     return RULE_KINDS[given.pop("kind")](**given)
 

@@ -28,7 +28,8 @@ class Site:
     clock: Clock
     policy: Policy
     cloud: Callable[[], Awaitable[Cloud]]  # a read of the whole domain that begins after the call
-    fenced: Callable[[HostName], bool]  # whether this journal holds a verified fence of that host
+    fenced: Callable[[HostName], bool]  # whether this plan holds a verified fence of that host
+    lost: Callable[[HostName], bool]  # whether any plan under way has fenced it
     claims: Claims
     asked: tuple[str, ...] = ()
     before: Mapping[str, Any] = field(default_factory=dict)
@@ -86,7 +87,11 @@ class Verified:
 
 @dataclass(frozen=True, slots=True)
 class Underway:
+    """`progress`: the share that is done, where the cloud tells; `queued`: it has not begun."""
+
     why: str
+    progress: float | None = None
+    queued: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,13 +118,15 @@ class Patience:
     """How long and how often. `settle_s`: without any sign for so long, the request counts as not taken.
 
     `again`: whether to ask again even though the cloud had said yes (harmless calls only).
-    `limit_s`: after this from the start the step is given up, by `give_up`.
+    `limit_s`: after this from the start the step is given up, by `give_up`. `stalled_s`: so it is after that long
+    without progress.
     """
 
     settle_s: float = 20.0
     asks_max: int = 3
     again: bool = False
     limit_s: float = 600.0
+    stalled_s: float | None = None
 
 
 class Action(Protocol):

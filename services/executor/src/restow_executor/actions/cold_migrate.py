@@ -5,7 +5,7 @@ from restow.cloud.port import VERIFY
 from restow.errors import PermanentError
 from restow.messages.plan import Action as Name
 from restow_executor.actions.base import Broken, Changed, Check, Go, Look, Patience, Site, Underway
-from restow_executor.actions.moves import check_move, ends_of, hands_off, look_at_move, ours
+from restow_executor.actions.moves import check_move, ends_of, hands_off, look_at_move, ours, time_limit_s
 
 
 class ColdMigrate:
@@ -13,7 +13,7 @@ class ColdMigrate:
     host_change = None
 
     def patience(self, site: Site) -> Patience:
-        return Patience(settle_s=20.0, limit_s=site.policy.execution.migration_timeout_s)
+        return Patience(settle_s=20.0, limit_s=time_limit_s(site))
 
     async def look(self, site: Site) -> Look:
         server, _, _ = ends_of(site)
@@ -43,4 +43,5 @@ class ColdMigrate:
         return seen
 
     async def give_up(self, site: Site) -> Broken | None:
-        return hands_off(site)
+        server, _, _ = ends_of(site)
+        return hands_off(site, f"where it ends in VERIFY_RESIZE: openstack server resize confirm {server}")

@@ -36,7 +36,7 @@ class EnableHost:
             host = await site.port.host(name)
         except NotFoundError:
             return Changed(f"{name} is gone")
-        if host.enabled and not host.forced_down:
+        if host.enabled and not host.forced_down and not host.withheld:
             return Done(f"{name} is enabled already", {"enabled": True})
         if host.forced_down and not await _lives(site):
             return Refused(f"{name} was fenced and does not answer on all paths: it stays out of service", "fence")
@@ -57,6 +57,8 @@ class EnableHost:
             host = await site.port.host(host.name)
         if not host.enabled or host.forced_down:
             return NoSign(f"{host.name} is still {'declared down' if host.forced_down else 'disabled'}")
+        if host.withheld:
+            return NoSign(f"{host.name} is enabled, but placement does not offer it yet")
         return Verified(f"{host.name} takes servers again", {"enabled": True})
 
     async def give_up(self, site: Site) -> Broken | None:

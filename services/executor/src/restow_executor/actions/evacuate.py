@@ -4,12 +4,14 @@ Never sent twice while a migration of it may be under way: the cloud itself does
 and the server would be lost (see the measurements in the docs).
 """
 
+import asyncio
+
 from restow.cloud.model import HostState, Power, ServerState
 from restow.errors import NotFoundError, TransientError
 from restow.ids import HostName
 from restow.messages.plan import Action as Name
 from restow_executor.actions.base import Broken, Changed, Check, Go, Later, Look, Patience, Refused, Site
-from restow_executor.actions.moves import check_move, ends_of, hands_off, look_at_move
+from restow_executor.actions.moves import check_move, ends_of, hands_off, look_at_move, time_limit_s
 
 GUARD = "fence"
 
@@ -20,7 +22,7 @@ class Evacuate:
 
     def patience(self, site: Site) -> Patience:
         # Longer than for a migration: a second evacuation of one server is the worst that can be asked for.
-        return Patience(settle_s=60.0, limit_s=site.policy.execution.migration_timeout_s)
+        return Patience(settle_s=60.0, limit_s=time_limit_s(site))
 
     async def look(self, site: Site) -> Look:
         seen = await look_at_move(site, states=frozenset(ServerState), source_lives=False)
@@ -45,8 +47,7 @@ async def _gate(site: Site, source: HostName) -> Refused | Changed | Later | Non
     if not site.fenced(source):
         return Refused(f"{source} was not fenced in this plan: nothing is started elsewhere", GUARD)
     try:
-        power = await site.port.power_state(source)
-        host = await site.port.host(source)
+        power, host = await asyncio.gather(site.port.power_state(source), site.port.host(source))
     except NotFoundError:
         return Refused(f"{source} is not known any more: whether it is off cannot be told", GUARD)
     except TransientError as error:

@@ -1,11 +1,12 @@
 """Move a running server without stopping it."""
 
 from restow.cloud.model import Move, ServerState
+from restow.cloud.port import MigrationStatus
 from restow.errors import NotFoundError
 from restow.ids import HostName
 from restow.messages.plan import Action as Name
 from restow_executor.actions.base import Broken, Changed, Check, Go, Look, Patience, Site
-from restow_executor.actions.moves import check_move, ends_of, look_at_move
+from restow_executor.actions.moves import check_move, ends_of, look_at_move, ours, time_limit_s
 from restow_executor.progress import StepState
 
 
@@ -14,7 +15,8 @@ class LiveMigrate:
     host_change = None
 
     def patience(self, site: Site) -> Patience:
-        return Patience(settle_s=20.0, limit_s=site.policy.execution.migration_timeout_s)
+        execution = site.policy.execution
+        return Patience(settle_s=20.0, limit_s=time_limit_s(site), stalled_s=execution.migration_stalled_s)
 
     async def look(self, site: Site) -> Look:
         server, _, _ = ends_of(site)
@@ -32,11 +34,21 @@ class LiveMigrate:
         return await check_move(site, state_kept=True)
 
     async def give_up(self, site: Site) -> Broken | None:
-        """It does not converge: abort it, and the server stays where it was; or end it, by policy."""
+        """It does not converge: abort it, and the server stays where it was; or end it, by policy.
+
+        Only ours: what somebody else has asked for is theirs to end.
+        """
         server, _, _ = ends_of(site)
-        end = site.port.abort_migration if site.policy.execution.overdue == "abort" else site.port.force_complete
         try:
-            await end(server)
+            known = await site.port.migrations(server)
+            under_way = [one for one in known if not one.status.ended]
+            mine = ours(site, known)
+            if mine is None or mine.status.ended:
+                foreign = f"somebody else moves {server} to {under_way[-1].target}" if under_way else ""
+                return Broken(foreign, StepState.STALE) if foreign else None
+            forced = site.policy.execution.overdue == "force-complete" and mine.status is MigrationStatus.RUNNING
+            end = site.port.force_complete if forced else site.port.abort_migration
+            await end(server, migration=mine.id)
         except NotFoundError:
             return Broken(f"server {server} was deleted meanwhile", StepState.STALE)
         return None

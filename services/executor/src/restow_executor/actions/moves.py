@@ -4,16 +4,30 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
-from restow.cloud.model import Cloud, HostState, Resource, Server, ServerState
+from restow.cloud.model import Cloud, Host, HostState, Resource, Server, ServerState
 from restow.cloud.port import CloudPort, Migration, MigrationStatus
 from restow.errors import NotFoundError, PermanentError
 from restow.ids import HostName, ServerId
-from restow_executor.actions.base import Broken, Changed, Check, Done, Go, Later, Look, NoSign, Site, Underway, Verified
+from restow_executor.actions.base import (
+    Broken,
+    Changed,
+    Check,
+    Done,
+    Go,
+    Later,
+    Look,
+    NoSign,
+    Refused,
+    Site,
+    Underway,
+    Verified,
+)
 from restow_executor.progress import StepState
 from restow_executor.room import group_forbids, lacks, why_closed
 
 TRUTH_GRACE_S = 60.0  # a migration may say completed before server and placement say so too
 EVACUATED = ("evacuate", MigrationStatus.COMPLETED)
+OVERDUE_FACTOR = 3  # of the time that a move is expected to take, where that is more than the policy's limit
 
 
 def ends_of(site: Site) -> tuple[ServerId, HostName, HostName]:
@@ -23,6 +37,11 @@ def ends_of(site: Site) -> tuple[ServerId, HostName, HostName]:
     assert step.source is not None
     assert step.target is not None
     return ServerId(step.server), HostName(step.source), HostName(step.target)
+
+
+def time_limit_s(site: Site) -> float:
+    """How long the move may take: by the policy, or by what was expected of a very large server."""
+    return max(site.policy.execution.migration_timeout_s, OVERDUE_FACTOR * (site.step.end_s - site.step.start_s))
 
 
 async def look_at_move(site: Site, *, states: frozenset[ServerState], source_lives: bool) -> Look:
@@ -37,6 +56,8 @@ async def look_at_move(site: Site, *, states: frozenset[ServerState], source_liv
     under_way = [one for one in known if not one.status.ended]
     if server.task is not None or under_way:
         return Later(f"{server_id} has a task under way: {server.task or under_way[-1].status.value}")
+    if server.host == target and server.state is ServerState.ERROR:
+        return Refused(f"{server_id} is in error on {target}: {_looked_at(server_id)}", "verification")
     if server.host == target:
         return Done(f"{server_id} is on {target} already", {"host": target, "state": server.state.value})
     if server.host != source:
@@ -57,14 +78,12 @@ async def look_at_move(site: Site, *, states: frozenset[ServerState], source_liv
 
 async def room_at(site: Site, target: HostName, server: Server) -> str | None:
     """Why the target does not take this server, by fresh reads; None if it does, and then its room is claimed."""
-    try:
-        host = await site.port.host(target)
-    except NotFoundError:
+    host, cloud = await asyncio.gather(_host(site, target), site.cloud())
+    if host is None:
         return f"{target} is gone"
     closed = why_closed(host)
     if closed is not None:
         return closed
-    cloud = await site.cloud()
     in_flight = await allocations_in_flight(site.port, cloud, away_from=target)
     # From here to the claim nothing is awaited: two steps cannot count the same room for themselves.
     short = lacks(cloud, host, server, claims=site.claims, step=site.step.id, in_flight=in_flight)
@@ -72,6 +91,14 @@ async def room_at(site: Site, target: HostName, server: Server) -> str | None:
     if short is None:
         site.claims.hold(site.step.id, target, server)
     return short
+
+
+async def _host(site: Site, name: HostName) -> Host | None:
+    """None: there is none of this name."""
+    try:
+        return await site.port.host(name)
+    except NotFoundError:
+        return None
 
 
 async def allocations_in_flight(
@@ -119,8 +146,13 @@ async def check_move(site: Site, *, state_kept: bool) -> Check:
         return Broken(f"server {server_id} was deleted meanwhile", StepState.STALE)
     mine = ours(site, migrations)
     running = [one for one in migrations if not one.status.ended]
+    if (running or server.task is not None) and site.step.action != "evacuate" and site.lost(source):
+        why = f"{source} died and was fenced while {server_id} was moved away from it: nobody ends that move any more"
+        return Broken(why, StepState.STALE)
     if mine is not None and not mine.status.ended:
-        return Underway(f"{mine.kind} is {mine.status.value}, {mine.progress:.0%} copied")
+        queued = mine.status is MigrationStatus.QUEUED
+        why = f"{mine.kind} is {mine.status.value}, {mine.progress:.0%} copied"
+        return Underway(why, None if queued else mine.progress, queued=queued)
     if mine is not None and mine.status in (MigrationStatus.FAILED, MigrationStatus.CANCELLED):
         if running or server.task is not None:
             return Underway(f"{server_id} has a task under way: {server.task or running[-1].status.value}")
@@ -149,7 +181,7 @@ async def left_in_error(site: Site, server: Server, why: str) -> Check | None:
     if server.state is not ServerState.ERROR or site.before.get("state") == "error" or site.step.action == "evacuate":
         return None
     held = sorted(host for host in await site.port.allocations(server.id) if host != server.host)
-    remedy = f"if its guest runs there: openstack server set --state active {server.id}"
+    remedy = _looked_at(server.id)
     if held:  # another move would then leave it without any claim where it runs
         remedy += f", but first its claim, which placement has on {', '.join(held)}: execution.clear_errors does both"
     if site.policy.execution.clear_errors:
@@ -159,7 +191,11 @@ async def left_in_error(site: Site, server: Server, why: str) -> Check | None:
             remedy = f"it stays so: {refused}"
         else:
             return Underway(f"{server.id} was left in error though its guest runs: declared active again")
-    return Broken(f"{why}; {server.id} is in error on {server.host}: a person must look; {remedy}", StepState.FAILED)
+    return Broken(f"{why}; {server.id} is in error on {server.host}: {remedy}", StepState.FAILED)
+
+
+def _looked_at(server: ServerId) -> str:
+    return f"a person must look; if its guest runs there: openstack server set --state active {server}"
 
 
 async def _proof(
@@ -173,11 +209,14 @@ async def _proof(
     wrong = None
     if server.state is ServerState.ERROR or (state_kept and was in ("active", "stopped") and server.state != was):
         wrong = f"{server.id} is {server.state.value} on {target}, it was {was or 'not known'} before"
+        if server.state is ServerState.ERROR:
+            wrong += f": {_looked_at(server.id)}"
     holders = sorted(await site.port.allocations(server.id))
     left = [host for host in holders if host != target]
     stray = [host for host in left if host not in evacuated_from]
     if wrong is None and (stray or (target not in holders and bool(server.demand))):
         wrong = f"placement holds {server.id} on {', '.join(holders) or 'no host'}, not on {target} alone"
+        wrong += f": openstack resource provider allocation show {server.id}, then nova-manage placement audit"
     if wrong is None:
         facts = {"host": target, "state": server.state.value, "allocations": holders}
         note = f"; {', '.join(left)} keeps its allocation until its compute service returns" if left else ""
@@ -193,7 +232,7 @@ def _late(site: Site) -> bool:
     return site.clock.now() - first > timedelta(seconds=TRUTH_GRACE_S)
 
 
-def hands_off(site: Site) -> Broken:
+def hands_off(site: Site, remedy: str = "") -> Broken:
     """For what cannot be aborted: asking for anything else now could start the server twice."""
-    server = site.step.server
-    return Broken(f"no end within the time given: hands off, a person must look at {server}", StepState.FAILED)
+    why = f"no end within the time given: hands off, a person must look at {site.step.server}"
+    return Broken(f"{why}; {remedy}" if remedy else why, StepState.FAILED)

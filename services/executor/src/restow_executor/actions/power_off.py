@@ -3,8 +3,9 @@
 from restow.cloud.model import Power
 from restow.errors import NotFoundError
 from restow.messages.plan import Action as Name
-from restow_executor.actions.base import Broken, Changed, Check, Done, Go, Look, NoSign, Patience, Site, Verified
+from restow_executor.actions.base import Broken, Changed, Check, Done, Go, Later, Look, NoSign, Patience, Site, Verified
 from restow_executor.actions.hosts import POWER, host_of, not_confirmed
+from restow_executor.actions.moves import allocations_in_flight
 
 
 class PowerOff:
@@ -25,9 +26,14 @@ class PowerOff:
             return Done(f"{name} is off already", {"power": "off"})
         if host.enabled:
             return Changed(f"{name} is enabled: a server could arrive while it goes off")
-        there = (await site.cloud()).servers_on.get(name, ())
+        cloud = await site.cloud()
+        there = cloud.servers_on.get(name, ())
         if there:
             return Changed(f"{name} is not empty: {len(there)} servers, {there[0].id} among them")
+        moving = await allocations_in_flight(site.port, cloud, away_from=name)
+        held = sorted(server for server, ends in moving.items() if name in ends)
+        if held:
+            return Later(f"{name} is one end of a move of {held[0]} that has not ended")
         return Go()
 
     async def ask(self, site: Site, *, request_id: str) -> None:

@@ -13,6 +13,7 @@ from restow import __version__
 from restow.clock import Clock
 from restow.cloud.openstack.api import Api
 from restow.cloud.openstack.cloud import OpenStackCloud
+from restow.cloud.openstack.controllers import HOSTS_MAX
 from restow.cloud.openstack.metrics import Metrics
 from restow.cloud.openstack.power import driver_of
 from restow.cloud.openstack.roster import Roster
@@ -34,10 +35,11 @@ class OpenStackClouds:
         """Raises BadInputError that names what to mend."""
         regions = _regions(name)
         chosen = settings.domains or {region or name: DomainSettings(region=region or None) for region in regions}
-        # Work of the port, and what that work does side by side: were they one pool, it could wait for itself.
+        # Work of the port, and what that work does side by side: were they one pool, it could wait for itself. Nor does
+        # either wait for a thread that waits for a board controller.
         pools = tuple(
-            ThreadPoolExecutor(max_workers=settings.threads, thread_name_prefix=f"restow-openstack-{what}")
-            for what in ("calls", "reads")
+            ThreadPoolExecutor(max_workers=size, thread_name_prefix=f"restow-openstack-{what}")
+            for what, size in (("calls", settings.threads), ("reads", settings.threads), ("power", HOSTS_MAX))
         )
         apis: dict[str, Api] = {}
         rosters: dict[str, Roster] = {}
@@ -59,7 +61,7 @@ class OpenStackClouds:
             # Servers on no host are the first domain's: they must not be started twice.
             ports[DomainName(domain)] = OpenStackCloud(
                 DomainName(domain), api, driver_of(settings.power, api), settings=settings, chosen=one,
-                shelved=region not in first, clock=clock, pool=pools[0], workers=pools[1],
+                shelved=region not in first, clock=clock, pool=pools[0], workers=pools[1], asking=pools[2],
                 roster=rosters[region], metrics=metrics[region],
             )  # fmt: skip
             first.add(region)

@@ -7,9 +7,10 @@ from enum import StrEnum
 from typing import Any
 
 from restow.cloud.model import LOCAL_STORAGE, Cloud, HostState, Power, ServerState
-from restow.cloud.openstack.hosts import DISABLED, Node
+from restow.cloud.openstack.hosts import Node
 from restow.cloud.openstack.metrics import Loads
 from restow.cloud.openstack.migrations import in_order, status_of, time_of
+from restow.cloud.openstack.rules import chosen_rules
 from restow.cloud.openstack.settings import OpenStackSettings
 from restow.cloud.port import VERIFY, Heartbeat, MigrationStatus
 from restow.ids import HostName
@@ -22,7 +23,8 @@ WANTED = (
     (91, "shelved servers cannot be started on a host of the plan's choice", "2.91 (Zed)"),
     (94, "an evacuated server is asked for at the newest version there is", "2.94 (Antelope)"),
     (96, "every server counts as pinned to the zone that it is in", "2.96 (Caracal)"),
-    (98, "traits and CPU policies that images ask for are not seen", "2.98 (Dalmatian)"),
+    (98, "traits and CPU policies that images ask for are not seen", "2.98 (Epoxy)"),
+    (100, "scheduler hints (different_host, same_host) are not seen", "2.100 (Epoxy)"),
 )
 
 
@@ -75,6 +77,7 @@ def findings(seen: Seen, settings: OpenStackSettings) -> tuple[Finding, ...]:
         ("failures", _failures, "no host lets every move to it fail"),
         ("disks", _disks, "no server's disk dies with its host"),
         ("servers", _servers, "no server is in error"),
+        ("rules", _rules, "every rule of the settings names somebody here"),
         ("metrics", _metrics, "loads are known"),
     )  # fmt: skip
     told: list[Finding] = []
@@ -128,7 +131,6 @@ def _hosts(seen: Seen, settings: OpenStackSettings) -> Iterator[Finding]:
             "see domains in RESTOW_OPENSTACK_FILE: regions, zones and names of hosts",
         )  # fmt: skip
     known = {node.host for node in seen.nodes}
-    status = {one["host"]: one["status"] for one in seen.services}
     yield from _of(
         (host.name for host in hosts if host.name not in known or not host.capacity.get("memory_mib")), Grade.WRONG,
         "hosts", "Placement offers nothing of {}", "no server is planned there",
@@ -145,12 +147,12 @@ def _hosts(seen: Seen, settings: OpenStackSettings) -> Iterator[Finding]:
         "once it is well: openstack compute service set --up HOST nova-compute",
     )  # fmt: skip
     yield from _of(
-        (host.name for host in hosts if not host.enabled and status.get(host.name) == "disabled"), Grade.NOTE, "hosts",
+        (host.name for host in hosts if not host.enabled), Grade.NOTE, "hosts",
         "{} is disabled", "no server is planned there", "openstack compute service set --enable HOST nova-compute",
     )  # fmt: skip
     yield from _of(
-        (host.name for host in hosts if DISABLED in host.traits and status.get(host.name) == "enabled"), Grade.NOTE,
-        "hosts", "{} is enabled, but Placement keeps it closed", "Nova places nothing there",
+        (host.name for host in hosts if host.withheld), Grade.NOTE, "hosts",
+        "{} is enabled, but Placement keeps it closed", "Nova places nothing there",
         "it mends itself within a minute while nova-compute runs; else restart nova-compute",
     )  # fmt: skip
 
@@ -276,6 +278,15 @@ def _servers(seen: Seen, settings: OpenStackSettings) -> Iterator[Finding]:
         "{} is in error", "it is not moved, only evacuated",
         "openstack server show tells why; if its guest runs: openstack server set --state active",
     )  # fmt: skip
+
+
+def _rules(seen: Seen, settings: OpenStackSettings) -> Iterator[Finding]:
+    _, idle = chosen_rules(settings.rules, seen.cloud.hosts, seen.cloud.servers)
+    for index in idle:
+        yield Finding(
+            Grade.NOTE, "rules", f"rules.{index} ({settings.rules[index].kind}) names no host or server of this domain",
+            "it binds nobody here", "check the names, ids and metadata under rules in RESTOW_OPENSTACK_FILE",
+        )  # fmt: skip
 
 
 def _metrics(seen: Seen, settings: OpenStackSettings) -> Iterator[Finding]:

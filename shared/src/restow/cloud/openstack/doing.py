@@ -10,7 +10,8 @@ from restow.cloud.openstack.api import Api
 from restow.cloud.openstack.looking import Looker
 from restow.cloud.openstack.migrations import KINDS, Asked, Requests, status_of
 from restow.cloud.openstack.repair import give_claim_back
-from restow.cloud.port import VERIFY
+from restow.cloud.openstack.servers import HOST, TASK
+from restow.cloud.port import VERIFY, MigrationStatus
 from restow.errors import LostAnswerError, PermanentError, RestowError
 from restow.ids import HostName, ServerId
 
@@ -46,36 +47,43 @@ class Doer:
         self._move(server, to, request_id, kind="evacuate", body=body, version=version)
 
     def confirm(self, server: ServerId) -> None:
+        """Only what nobody but an admin asks for: a resize is its user's to confirm."""
         if self._look.server(server).task != VERIFY:
             raise PermanentError(f"server {server} has no finished move that waits to be confirmed")
+        _, newest = self._look.newest(server)
+        if newest is None or KINDS.get(newest["migration_type"]) != "cold-migrate":
+            raise PermanentError(
+                f"what waits to be confirmed of server {server} is no cold migration: its user's resize"
+            )
         self._act(server, {"confirmResize": None})
 
     def clear_error(self, server: ServerId) -> None:
-        """By Nova's last look at its guest; where that has ended since, Nova's next look says so again.
-
-        First placement: Nova leaves the claims of a migration that broke as they were in the middle of it.
-        """
+        """First placement: Nova leaves the claims of a migration that broke as they were in the middle of it."""
         found = self._api.get("compute", f"/servers/{server}")["server"]
+        host = HostName(found[HOST] or "")
         runs = found.get("OS-EXT-STS:power_state") == RUNNING
-        if found["status"] != "ERROR" or found.get("OS-EXT-STS:task_state") is not None or not runs:
+        if found["status"] != "ERROR" or found.get(TASK) is not None or not host or not runs:
             raise PermanentError(f"server {server} is not in error while its guest runs")
-        if give_claim_back(self._api, self._look, server, HostName(found["OS-EXT-SRV-ATTR:host"])):
-            log.info("claim given back after a broken move", server=server, host=found["OS-EXT-SRV-ATTR:host"])
+        self._look.guest_runs(server, host)
+        if give_claim_back(self._api, self._look, server, host):
+            log.info("claim given back after a broken move", server=server, host=host)
         self._act(server, {"os-resetState": {"state": "active"}})
 
-    def abort(self, server: ServerId) -> None:
-        number = self._under_way(server)
-        self._api.act("DELETE", f"/servers/{server}/migrations/{number}", version=ABORT_QUEUED)
+    def abort(self, server: ServerId, migration: str) -> None:
+        self._under_way(server, migration)
+        self._api.act("DELETE", f"/servers/{server}/migrations/{migration}", version=ABORT_QUEUED)
 
-    def force_complete(self, server: ServerId) -> None:
-        number = self._under_way(server)
-        self._api.act("POST", f"/servers/{server}/migrations/{number}/action", {"force_complete": None})
+    def force_complete(self, server: ServerId, migration: str) -> None:
+        if self._under_way(server, migration) is MigrationStatus.QUEUED:
+            raise PermanentError(f"migration {migration} of server {server} is still queued: it can only be aborted")
+        self._api.act("POST", f"/servers/{server}/migrations/{migration}/action", {"force_complete": None})
 
-    def _under_way(self, server: ServerId) -> int:
-        found = self._look.running(server)
+    def _under_way(self, server: ServerId, migration: str) -> MigrationStatus:
+        """Its status. Another live migration of this server may be somebody else's."""
+        found = next((one for one in self._look.under_way(server) if str(one["id"]) == migration), None)
         if found is None:
-            raise PermanentError(f"server {server} has no live migration under way")
-        return int(found["id"])
+            raise PermanentError(f"migration {migration} of server {server} is not under way")
+        return status_of(found["status"])
 
     def _move(
         self, server: ServerId, to: HostName, request_id: str, *, kind: str, body: Mapping[str, Any],
@@ -92,12 +100,13 @@ class Doer:
             raise PermanentError(f"server {server} has a task under way: {under_way}")
         self._requests.note(server, Asked(request_id, kind, to, number))
         try:
-            self._act(server, body, version=version, request_id=request_id)
+            told = self._act(server, body, version=version, request_id=request_id)
         except LostAnswerError:
             raise
         except RestowError:
             self._requests.drop(server, request_id)
             raise
+        self._requests.taken(server, request_id, told)
 
     # --- in place -----------------------------------------------------------------------------------------------
 
@@ -150,9 +159,11 @@ class Doer:
 
     def _act(
         self, server: ServerId, body: Mapping[str, Any], *, version: str | None = None, request_id: str = ""
-    ) -> None:
+    ) -> str:
+        """Nova's own id of the request."""
         told = self._api.act("POST", f"/servers/{server}/action", body, version=version, request_id=request_id)
         log.info("asked of Nova", server=server, action=next(iter(body)), request_id=request_id, nova_request=told)
+        return told
 
 
 def _evacuation_under_way(newest: Mapping[str, Any] | None) -> str | None:

@@ -1,7 +1,6 @@
 """Words about hosts: Nova's services, the operator's probes, board controllers of hosts that look dead."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import Executor
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -9,6 +8,7 @@ import orjson
 import structlog
 
 from restow.cloud.model import Power
+from restow.cloud.openstack.controllers import Word
 from restow.cloud.openstack.migrations import time_of
 from restow.cloud.openstack.power import PowerDriver
 from restow.cloud.openstack.power.base import run
@@ -18,7 +18,6 @@ from restow.errors import RestowError
 from restow.ids import HostName
 
 COMPUTE_SERVICE, POWER = "compute-service", "power"
-CONTROLLERS_MAX = 50  # asked in one round; more dead hosts than that are no matter of board controllers
 REPORTED_WITHIN = timedelta(seconds=30)  # three reports of Nova's default
 
 log = structlog.get_logger(__name__)
@@ -42,15 +41,8 @@ def service_words(services: Sequence[Mapping[str, Any]], *, now: datetime) -> li
     return words
 
 
-def power_words(hosts: Iterable[HostName], driver: PowerDriver, workers: Executor, *, now: datetime) -> list[Heartbeat]:
-    """A controller that does not answer, or is not sure, says nothing."""
-    asked = list(hosts)[:CONTROLLERS_MAX]
-    states = workers.map(lambda host: state_of(driver, host), asked)
-    return [
-        Heartbeat(POWER, host, state is Power.ON, now)
-        for host, state in zip(asked, states, strict=True)
-        if state is not Power.UNKNOWN
-    ]
+def power_words(words: Mapping[HostName, Word]) -> list[Heartbeat]:
+    return [Heartbeat(POWER, host, word.power is Power.ON, word.at) for host, word in words.items()]
 
 
 def state_of(driver: PowerDriver, host: HostName) -> Power:

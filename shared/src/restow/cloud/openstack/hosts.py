@@ -104,8 +104,7 @@ def host_of(
 ) -> Host:
     """The host of a compute service. A host that reports has power; of any other only its controller knows."""
     name, up = service["host"], service["state"] == "up"
-    # Placement learns of it from the host itself: one enabled while it was down stays closed there for a minute or so.
-    enabled = service["status"] == "enabled" and DISABLED not in provider.traits
+    enabled = service["status"] == "enabled"
     reason = service.get("disabled_reason") or ""
     forced_down = bool(service.get("forced_down"))
     return Host(
@@ -121,6 +120,8 @@ def host_of(
         physical={} if node is None else node.physical,
         power=Power.ON if up and not forced_down else Power.UNKNOWN,
         forced_down=forced_down,
+        # Placement learns of it from the host itself: one enabled while it was down stays closed there for a minute.
+        withheld=enabled and DISABLED in provider.traits,
     )
 
 

@@ -6,10 +6,12 @@ from typing import Any
 
 from restow.cloud.model import Host, Resource, Server
 from restow.cloud.openstack.api import Api
-from restow.cloud.openstack.hosts import Aggregates, Node, host_of, with_resources
+from restow.cloud.openstack.faults import ServiceFaultError
+from restow.cloud.openstack.hosts import Aggregates, Node, Provider, host_of, with_resources
 from restow.cloud.openstack.migrations import (
     ACTIONS,
     KINDS,
+    Asked,
     Requests,
     in_order,
     migration_of,
@@ -21,10 +23,11 @@ from restow.cloud.openstack.resources import amounts, sum_of
 from restow.cloud.openstack.servers import Flavors, server_of
 from restow.cloud.openstack.settings import OpenStackSettings
 from restow.cloud.port import Migration, MigrationStatus
-from restow.errors import NotFoundError, PermanentError
+from restow.errors import CredentialError, NotFoundError, PermanentError
 from restow.ids import HostName, ServerId
 
 REASONS_MAX = 1000
+MOVES_MAX = 5  # the newest moves of a server, whose claims are looked for though they have ended
 STRANGERS_MAX = 50  # claims on one host that are looked into one by one
 
 
@@ -57,13 +60,13 @@ class Looker:
 
     def host(self, name: HostName) -> Host:
         service, node = self.service(name), self._node_of(name)
-        aggregates = Aggregates.of(self._reader.aggregates())
-        if node is None:
-            return with_resources(Host(name), self.resources)
-        provider = self._reader.provider(node.uuid)
-        host = host_of(service, node, provider, aggregates, rack_key=self._settings.rack_key)
-        resources = self.resources or tuple(sorted(host.capacity))
-        return with_resources(host, resources, sum_of(self.stale_on(node)))
+        aggregates, provider, stale = self._reader.side_by_side(
+            self._reader.aggregates,
+            lambda: Provider() if node is None else self._reader.providers.one(node.uuid),
+            lambda: {} if node is None else self.stale_on(node),
+        )
+        host = host_of(service, node, provider, Aggregates.of(aggregates), rack_key=self._settings.rack_key)
+        return with_resources(host, self.resources or tuple(sorted(host.capacity)), sum_of(stale))
 
     def _node_of(self, name: HostName) -> Node | None:
         with self._lock:
@@ -108,13 +111,34 @@ class Looker:
         document = self._api.get("compute", f"/servers/{server}")["server"]
         return server_of(document, self._flavors, priority_key=self._settings.priority_key, disks=self._settings.disks)
 
+    def guest_runs(self, server: ServerId, host: HostName) -> None:
+        """Raises PermanentError unless the hypervisor of this host, asked now, says that its guest runs.
+
+        What Nova remembers of it may be an hour old.
+        """
+        if self.service(host)["state"] != "up":
+            raise PermanentError(f"whether the guest of server {server} runs is not known: {host} is down")
+        try:
+            told = self._api.get_once("compute", f"/servers/{server}/diagnostics").get("state")
+        except CredentialError:
+            raise
+        except (PermanentError, ServiceFaultError) as error:
+            raise PermanentError(
+                f"whether the guest of server {server} runs on {host} is not known: {error}"
+            ) from error
+        if told != "running":
+            raise PermanentError(f"the guest of server {server} is {told or 'in no known state'} on {host}")
+
     def allocations(self, server: ServerId) -> Mapping[HostName, Mapping[Resource, int]]:
-        """By host, nested providers counted with their root. The source of a move under way is held by the move."""
+        """By host, nested providers counted with their root. The source of a move under way is held by the move.
+
+        So may that of one that has ended: then it is a claim that nobody gave back.
+        """
         self.server(server)
         held: dict[HostName, dict[Resource, int]] = {}
-        consumers = [str(server)]
-        consumers += [str(one["uuid"]) for one in self._documents(server) if not status_of(one["status"]).ended]
-        for consumer in consumers:
+        moves = self._documents(server)
+        told = [one for one in moves[:-MOVES_MAX] if not status_of(one["status"]).ended] + moves[-MOVES_MAX:]
+        for consumer in (str(server), *(str(one["uuid"]) for one in told)):
             for provider, claim in self._api.get("placement", f"/allocations/{consumer}")["allocations"].items():
                 there = held.setdefault(self.host_with(provider), {})
                 for resource, amount in amounts(claim["resources"]).items():
@@ -141,18 +165,18 @@ class Looker:
     # --- moves --------------------------------------------------------------------------------------------------
 
     def migrations(self, server: ServerId) -> tuple[Migration, ...]:
-        under_way = self._api.get("compute", f"/servers/{server}/migrations")["migrations"]
-        progress = {int(one["id"]): progress_of(one) for one in under_way}
+        progress = {int(one["id"]): progress_of(one) for one in self.under_way(server)}
         documents = self._documents(server)
         owners = self._requests.owners(server, documents)
-        return tuple(
-            migration_of(
-                one, server=server, request_id=owners.get(int(one["id"]), ""),
-                progress=progress.get(int(one["id"]), 0.0),
-                reason=self._reason(server, one, newest=one is documents[-1]),
-            )
-            for one in documents
-        )  # fmt: skip
+        told = []
+        for one in documents:
+            number = int(one["id"])
+            asked = owners.get(number)
+            told.append(migration_of(
+                one, server=server, request_id=asked.request_id if asked else "", progress=progress.get(number, 0.0),
+                reason=self._reason(server, one, asked, newest=one is documents[-1]),
+            ))  # fmt: skip
+        return tuple(told)
 
     def newest(self, server: ServerId) -> tuple[int, Mapping[str, Any] | None]:
         """The newest migration of this server: its id (0 if there is none) and its document."""
@@ -167,37 +191,51 @@ class Looker:
             and status_of(one["status"]) is MigrationStatus.FAILED
         ]  # fmt: skip
 
-    def running(self, server: ServerId) -> Mapping[str, Any] | None:
-        """The live migration of this server that is under way."""
-        found = self._api.get("compute", f"/servers/{server}/migrations")["migrations"]
-        return next(
-            (one for one in in_order(found) if one.get("migration_type", "live-migration") == "live-migration"), None
-        )
+    def under_way(self, server: ServerId) -> list[Mapping[str, Any]]:
+        """The live migrations of this server that have not ended."""
+        found: list[Mapping[str, Any]] = self._api.get("compute", f"/servers/{server}/migrations")["migrations"]
+        return found
 
     def _documents(self, server: ServerId) -> list[Mapping[str, Any]]:
         version = "2.80" if self._api.knows(80) else "2.59"
         return in_order(self._api.pages("/os-migrations", "migrations", version=version, instance_uuid=server))
 
-    def _reason(self, server: ServerId, document: Mapping[str, Any], *, newest: bool) -> str:
-        """Why the newest migration failed, in Nova's words: those of the instance action that it belongs to."""
+    def _reason(self, server: ServerId, document: Mapping[str, Any], asked: Asked | None, *, newest: bool) -> str:
+        """Why it failed, in Nova's words: those of the instance action that it belongs to.
+
+        Which one that is, is known of our own migrations; else the newest of that name is taken for the newest's.
+        """
         number = int(document["id"])
-        if status_of(document["status"]) is not MigrationStatus.FAILED or (not newest and number not in self._reasons):
+        if status_of(document["status"]) is not MigrationStatus.FAILED:
             return ""
         if number not in self._reasons:
-            if len(self._reasons) >= REASONS_MAX:
-                self._reasons.clear()
-            told = self._told(server, ACTIONS.get(KINDS.get(document["migration_type"], ""), ""))
+            if asked is not None and asked.nova_request:
+                told = self._told(server, asked.nova_request)
+            elif newest:
+                told = self._told(
+                    server, self._last(server, ACTIONS.get(KINDS.get(document["migration_type"], ""), ""))
+                )
+            else:
+                told = ""
             if not told:
                 return ""
+            if len(self._reasons) >= REASONS_MAX:
+                self._reasons.clear()
             self._reasons[number] = told
         return self._reasons[number]
 
-    def _told(self, server: ServerId, action: str) -> str:
+    def _last(self, server: ServerId, action: str) -> str:
+        """The request of the newest action of this name; empty if there is none."""
         actions = self._api.get("compute", f"/servers/{server}/os-instance-actions")["instanceActions"]
-        mine = next((one for one in actions if one["action"] == action), None)  # newest first
-        if mine is None:
+        return next((str(one["request_id"]) for one in actions if one["action"] == action), "")  # newest first
+
+    def _told(self, server: ServerId, nova_request: str) -> str:
+        """What went wrong in the action of this request; empty if nothing did, or nothing is known."""
+        if not nova_request:
             return ""
-        at = f"/servers/{server}/os-instance-actions/{mine['request_id']}"
-        events = self._api.get("compute", at)["instanceAction"].get("events") or ()
-        broken = next((one for one in events if one.get("result") == "Error"), None)
+        try:
+            found = self._api.get("compute", f"/servers/{server}/os-instance-actions/{nova_request}")["instanceAction"]
+        except NotFoundError:
+            return ""
+        broken = next((one for one in found.get("events") or () if one.get("result") == "Error"), None)
         return "" if broken is None else str(broken.get("details") or f"{broken['event']} failed")

@@ -1,7 +1,7 @@
 """From Nova's migrations to ours: kinds, statuses, and which of them a request of ours led to; pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,11 +9,12 @@ from restow.cloud.port import Migration, MigrationStatus
 from restow.ids import HostName, ServerId
 
 KINDS = {
-    "live-migration": "live-migrate", "migration": "cold-migrate", "resize": "cold-migrate", "evacuation": "evacuate",
+    "live-migration": "live-migrate", "migration": "cold-migrate", "resize": "resize", "evacuation": "evacuate",
 }  # fmt: skip
 ACTIONS = {
     "live-migrate": "live-migration",
     "cold-migrate": "migrate",
+    "resize": "resize",
     "evacuate": "evacuate",
 }  # of os-instance-actions
 _STATUSES = {
@@ -25,12 +26,16 @@ _STATUSES = {
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A move that this process asked for. `after`: the id of the server's newest migration just before."""
+    """A move that this process asked for. `after`: the id of the server's newest migration just before.
+
+    `nova_request`: the id that Nova gave this request; empty while its answer is not known.
+    """
 
     request_id: str
     kind: str
     target: HostName
     after: int
+    nova_request: str = ""
 
 
 @dataclass(slots=True)
@@ -50,9 +55,16 @@ class Requests:
         """It was refused: no migration can come of it."""
         self.asked[server] = [one for one in self.asked.get(server, ()) if one.request_id != request_id]
 
-    def owners(self, server: ServerId, documents: Sequence[Mapping[str, Any]]) -> dict[int, str]:
-        """Request ids by migration id: each request takes the first fitting migration that came after it."""
-        found: dict[int, str] = {}
+    def taken(self, server: ServerId, request_id: str, nova_request: str) -> None:
+        """Nova answered it, and calls it so."""
+        self.asked[server] = [
+            replace(one, nova_request=nova_request) if one.request_id == request_id else one
+            for one in self.asked.get(server, ())
+        ]
+
+    def owners(self, server: ServerId, documents: Sequence[Mapping[str, Any]]) -> dict[int, Asked]:
+        """Our requests by migration id: each takes the first fitting migration that came after it."""
+        found: dict[int, Asked] = {}
         for asked in self.asked.get(server, ()):
             for one in documents:
                 number = int(one["id"])
@@ -61,7 +73,7 @@ class Requests:
                     None,
                 )
                 if number > asked.after and number not in found and fits:
-                    found[number] = asked.request_id
+                    found[number] = asked
                     break
         return found
 

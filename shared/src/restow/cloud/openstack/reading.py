@@ -1,14 +1,15 @@
 """One read of a domain: a fixed number of calls for each page of the collections, put together as a Cloud."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from restow.cloud.model import Cloud, Host, Power, Resource, Server
 from restow.cloud.openstack.api import Api
+from restow.cloud.openstack.faults import readable
 from restow.cloud.openstack.hosts import (
     Aggregates,
     Node,
@@ -16,21 +17,22 @@ from restow.cloud.openstack.hosts import (
     common_resources,
     host_of,
     nodes_of,
-    provider_of,
-    providers_of,
     with_resources,
 )
 from restow.cloud.openstack.metrics import Loads, Metrics
+from restow.cloud.openstack.providers import Providers
 from restow.cloud.openstack.resources import amounts
 from restow.cloud.openstack.roster import Roster
-from restow.cloud.openstack.rules import groups_of, metadata_of
+from restow.cloud.openstack.rules import chosen_rules, groups_of, metadata_of, rules_of_hints
 from restow.cloud.openstack.settings import DomainSettings, OpenStackSettings
-from restow.errors import NotFoundError
+from restow.errors import TransientError
 from restow.ids import DomainName, HostName, ServerId
 
 # cpu_info is enough of 2.87; from 2.88 on every hypervisor's agent is asked for its uptime, the dead ones too.
 HYPERVISORS = 87
 COMPUTE = "nova-compute"
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,7 @@ class Answers:
     images: Mapping[ServerId, Mapping[str, str]]  # the properties of their images, of those that have any
     groups: Sequence[Mapping[str, Any]]
     metadata: Mapping[str, Mapping[str, str]]  # of aggregates
+    hints: Mapping[ServerId, Mapping[str, tuple[ServerId, ...]]] = field(default_factory=dict)
     loads: Loads = field(default_factory=Loads)
 
 
@@ -67,34 +70,60 @@ class Reader:
         self._workers = workers
         self._roster = roster
         self._metrics = metrics
+        self.providers = Providers(api, workers)
 
     def ask(self) -> tuple[Future[Any], ...]:
         """Begin to read: the collections that can be read side by side, each by one worker."""
-        work = (self.services, self.nodes, self.aggregates, self._servers, self._groups, self._summaries)
-        return tuple(self._workers.submit(one) for one in work)
+        work: Mapping[str, Callable[[], Any]] = {
+            "services": self._services, "hypervisors": self.nodes, "aggregates": self.aggregates,
+            "servers": self._roster.read, "server groups": self._groups,
+            "allocation candidates": self.providers.with_room,
+        }  # fmt: skip
+        return tuple(self._workers.submit(_named, what, one) for what, one in work.items())
 
     def answers(self, asked: Sequence[Future[Any]]) -> Answers:
         """What came of it; the first error is raised."""
-        services, nodes, aggregates, (found, images), groups, summaries = (one.result() for one in asked)
-        providers = providers_of(summaries)
+        told, nodes, aggregates, roll, groups, summaries = (one.result() for one in asked)
+        services = self._mine(told)
+        if not any(_silent(one) for one in told):
+            self._roster.keep(roll)
         mine = {service["host"] for service in services}
-        for node in nodes:
-            if node.uuid not in providers and node.host in mine:
-                providers[node.uuid] = self.provider(node.uuid)  # full to the last MiB: no candidate
+        with readable("resource providers"):
+            providers = self.providers.of({node.uuid for node in nodes if node.host in mine}, summaries)
         loads = Loads() if self._metrics is None else self._metrics.loads(sorted(mine), self._workers)
+        entries = [roll.entries[server] for server in sorted(roll.entries)]
         return Answers(
-            services, nodes, Aggregates.of(aggregates), providers, found, images, groups, metadata_of(aggregates), loads
-        )
+            services, nodes, Aggregates.of(aggregates), providers, tuple(one.server for one in entries),
+            {one.server.id: one.image for one in entries if one.image}, groups, metadata_of(aggregates),
+            {one.server.id: one.hints for one in entries if one.hints}, loads,
+        )  # fmt: skip
+
+    def side_by_side(self, *work: Callable[[], Any]) -> tuple[Any, ...]:
+        """What each of these came to; the first error is raised."""
+        return tuple(one.result() for one in [self._workers.submit(one) for one in work])
 
     # --- the collections ----------------------------------------------------------------------------------------
 
     def services(self, host: str | None = None) -> list[Mapping[str, Any]]:
-        """The compute services of this domain."""
+        """The compute services of this domain; TransientError if Nova cannot tell of all of them now."""
+        return self._mine(self._services(host))
+
+    def heard(self) -> list[Mapping[str, Any]]:
+        """Those of them that Nova can tell of now."""
+        return self._mine([one for one in self._services() if not _silent(one)])
+
+    def _services(self, host: str | None = None) -> list[Mapping[str, Any]]:
         query: dict[str, Any] = {"host": host} if host else {}
-        found = self._api.get("compute", "/os-services", binary=COMPUTE, **query)["services"]
-        return sorted(
-            (one for one in found if self._chosen.has(one["host"], zone=one.get("zone"))), key=lambda one: one["host"]
-        )
+        found: list[Mapping[str, Any]] = self._api.get("compute", "/os-services", binary=COMPUTE, **query)["services"]
+        return found
+
+    def _mine(self, services: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+        """Those of this domain. Nova leaves the servers of a cell that does not answer out of every list of pages."""
+        silent = next((one["host"] for one in services if _silent(one) and self._chosen.may_have(one["host"])), None)
+        if silent is not None:
+            raise TransientError(f"the cell of host {silent} does not answer: the cloud cannot be told whole")
+        found = [one for one in services if not _silent(one) and self._chosen.has(one["host"], zone=one.get("zone"))]
+        return sorted(found, key=lambda one: str(one["host"]))
 
     def nodes(self) -> tuple[Node, ...]:
         version = self._api.version("compute")
@@ -118,29 +147,15 @@ class Reader:
                 break
         return found
 
-    def _summaries(self) -> Mapping[str, Mapping[str, Any]]:
-        """Every provider that has memory left, with capacity, usage and traits, in one answer."""
-        summaries: Mapping[str, Mapping[str, Any]] = self._api.get(
-            "placement", "/allocation_candidates", resources="MEMORY_MB:1"
-        )["provider_summaries"]
-        return summaries
 
-    def _servers(self) -> tuple[tuple[Server, ...], dict[ServerId, Mapping[str, str]]]:
-        found = self._roster.read()
-        images = {server: entry.image for server, entry in found.items() if entry.image}
-        return tuple(found[server].server for server in sorted(found)), images
+def _silent(service: Mapping[str, Any]) -> bool:
+    """Whether it is one of a cell that does not answer: its host is all that Nova knows."""
+    return bool(service.get("status") == "UNKNOWN")
 
-    def provider(self, uuid: str) -> Provider:
-        """One provider by itself: three calls."""
-        at = f"/resource_providers/{uuid}"
-        try:
-            return provider_of(
-                self._api.get("placement", f"{at}/inventories")["inventories"],
-                self._api.get("placement", f"{at}/usages")["usages"],
-                self._api.get("placement", f"{at}/traits")["traits"],
-            )
-        except NotFoundError:
-            return Provider()  # a host that has not told placement of itself yet offers nothing
+
+def _named(what: str, work: Callable[[], T]) -> T:
+    with readable(what):
+        return work()
 
 
 def assemble(
@@ -183,6 +198,10 @@ def assemble(
         ),
         servers=servers,
         groups=groups_of(answers.groups, known),
+        rules=(
+            *chosen_rules(settings.rules, hosts, servers)[0],
+            *rules_of_hints(answers.hints, {server.id: server.host for server in servers}),
+        ),
         aggregates=answers.metadata,
     )
 

@@ -9,6 +9,7 @@ from restow.clock import Clock
 from restow.cloud.model import Server
 from restow.cloud.openstack.api import Api
 from restow.cloud.openstack.migrations import time_of
+from restow.cloud.openstack.rules import hints_of
 from restow.cloud.openstack.servers import NOWHERE, Flavors, server_of
 from restow.cloud.openstack.settings import OpenStackSettings
 from restow.ids import ServerId
@@ -21,10 +22,11 @@ GONE = frozenset({"DELETED", "SOFT_DELETED"})
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A server, and the properties of its image if it has any."""
+    """A server, the properties of its image if it has any, and the servers that its hints name, by hint."""
 
     server: Server
     image: Mapping[str, str]
+    hints: Mapping[str, tuple[ServerId, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,11 @@ class Roll:
 
 
 class Roster:
-    """Safe to use from several threads: each read makes a roll of its own, and any of them is good to go on from."""
+    """Safe to use from several threads: each read makes a roll of its own, and any that is kept is good to go on from.
+
+    What a read of changes does not show: that a key of a server's metadata was taken away, for which Nova dates no
+    record anew, and that a record was archived before it was asked for. The next whole read does.
+    """
 
     def __init__(self, api: Api, settings: OpenStackSettings, clock: Clock) -> None:
         self._api = api
@@ -46,13 +52,16 @@ class Roster:
         self._clock = clock
         self._roll: Roll | None = None
 
-    def read(self) -> Mapping[ServerId, Entry]:
-        """All servers as they are now, but for those that are no business of ours."""
+    def read(self) -> Roll:
+        """All servers as they are now, but for those that are no business of ours; to be kept if nothing is amiss."""
         known, began = self._roll, self._clock.now()
         if known is None or known.since is None or began - known.whole_at >= self._whole_read:
             known = Roll({}, None, began, Flavors())
-        self._roll = self._advanced(known)
-        return self._roll.entries
+        return self._advanced(known)
+
+    def keep(self, roll: Roll) -> None:
+        """Go on from this one: nothing was left out of it."""
+        self._roll = roll
 
     @property
     def _whole_read(self) -> timedelta:
@@ -86,4 +95,4 @@ class Roster:
         server = server_of(document, flavors, priority_key=settings.priority_key, disks=settings.disks)
         if server.host is None and document["status"] not in NOWHERE:
             return None
-        return Entry(server, (document.get("image") or {}).get("properties") or {})
+        return Entry(server, (document.get("image") or {}).get("properties") or {}, hints_of(document))

@@ -8,7 +8,7 @@ from restow.cloud.model import LOCAL_STORAGE, Move, Resource, Server, ServerStat
 from restow.cloud.openstack.resources import DISK, demand_of
 from restow.cloud.openstack.rules import specs_of
 from restow.cloud.port import VERIFY
-from restow.errors import PermanentError, TransientError
+from restow.errors import CredentialError, TransientError
 from restow.ids import HostName, ServerId
 
 HOST, TASK = "OS-EXT-SRV-ATTR:host", "OS-EXT-STS:task_state"
@@ -69,13 +69,13 @@ def server_of(
 ) -> Server:
     """`disks`: "local" where they die with their host.
 
-    Raises TransientError if the server's cell is down, PermanentError if we may not see where it is.
+    Raises TransientError if the server's cell is down, CredentialError if we may not see where it is.
     """
     status = document["status"]
     if status == "UNKNOWN" or "flavor" not in document:
         raise TransientError(f"the cell of server {document['id']} does not answer: the cloud cannot be told whole")
     if HOST not in document:
-        raise PermanentError("Nova does not tell the hosts of servers: the user needs the role admin")
+        raise CredentialError("Nova does not tell the hosts of servers: the user needs the role admin")
     metadata: Mapping[str, str] = document.get("metadata") or {}
     requires, forbids = traits_of(document)
     demand = flavors.demand(document)
@@ -94,10 +94,16 @@ def server_of(
         priority=_priority(metadata.get(priority_key)),
         metadata=metadata,
         locked=bool(document.get("locked")),
-        storage=LOCAL_STORAGE if disks == LOCAL_STORAGE and demand.get(DISK) else None,
+        storage=LOCAL_STORAGE if disks == LOCAL_STORAGE and _has_disk(document, demand) else None,
         extra_specs=flavors.extra_specs(document),
         task=document.get(TASK) or (VERIFY if status == "VERIFY_RESIZE" else None),
     )
+
+
+def _has_disk(document: Mapping[str, Any], demand: Mapping[Resource, int]) -> bool:
+    """Whether some disk of it is no volume. A root disk of an image is one even where its flavor claims none (0)."""
+    flavor = document["flavor"]
+    return bool(document.get("image") or flavor.get("ephemeral") or flavor.get("swap") or demand.get(DISK))
 
 
 def state_of(document: Mapping[str, Any]) -> ServerState:

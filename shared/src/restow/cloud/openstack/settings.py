@@ -7,6 +7,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import Field, model_validator
 
+from restow.cloud.documents import RuleDocument
 from restow.errors import BadInputError, FieldError
 from restow.messages.base import Message, parse
 
@@ -21,8 +22,11 @@ class DomainSettings(Message):
     zones: tuple[str, ...] = ()
 
     def has(self, host: str, *, zone: str | None) -> bool:
-        by_name = not self.hosts or any(fnmatchcase(host, pattern) for pattern in self.hosts)
-        return by_name and (not self.zones or zone in self.zones)
+        return self.may_have(host) and (not self.zones or zone in self.zones)
+
+    def may_have(self, host: str) -> bool:
+        """By its name alone."""
+        return not self.hosts or any(fnmatchcase(host, pattern) for pattern in self.hosts)
 
 
 class Controller(Message):
@@ -86,6 +90,10 @@ class OpenStackSettings(Message):
     domains: dict[str, DomainSettings] = Field(default_factory=dict)
     power: PowerSettings = PowerSettings()
     probes: tuple[ProbeSettings, ...] = ()
+    rules: tuple[RuleDocument, ...] = Field(
+        default=(),
+        description="as in restow.cloud/1; hosts by name with * and ?, servers by id or by KEY=VALUE of their metadata",
+    )
     metrics: MetricsSettings | None = None
     disks: Literal["local", "shared"] = Field(
         default="local", description="where the disks of servers are that are not volumes; Nova does not tell"

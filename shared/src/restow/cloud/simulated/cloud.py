@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from restow.clock import Clock
 from restow.cloud.model import Cloud, Host, Power, Resource, Server
+from restow.cloud.permission import ask_permission
 from restow.cloud.port import Heartbeat, Migration
 from restow.cloud.simulated import guests, hosts, moves
 from restow.cloud.simulated.ledger import Broken, Held
@@ -18,7 +19,7 @@ from restow.cloud.simulated.options import SimulationOptions
 from restow.cloud.simulated.trouble import Trouble
 from restow.cloud.simulated.view import PastViews, View
 from restow.cloud.simulated.world import World, moment_of, seconds_of
-from restow.errors import LostAnswerError, NotFoundError, PermanentError, RestowError, TransientError
+from restow.errors import CredentialError, LostAnswerError, NotFoundError, RestowError, TransientError
 from restow.ids import DomainName, HostName, ServerId
 
 T = TypeVar("T")
@@ -117,8 +118,11 @@ class SimulatedCloud:
     async def clear_error(self, server: ServerId) -> None:
         await self._acting("clear_error", (server,), "", lambda: moves.clear_error(self._world, server))
 
-    async def force_complete(self, server: ServerId) -> None:
-        await self._acting("force_complete", (server,), "", lambda: moves.force_complete(self._world, server))
+    async def force_complete(self, server: ServerId, *, migration: str) -> None:
+        def act() -> None:
+            moves.force_complete(self._world, server, migration)
+
+        await self._acting("force_complete", (server,), "", act)
 
     async def evacuate(self, server: ServerId, *, to: HostName, request_id: str) -> None:
         def act() -> None:
@@ -130,8 +134,8 @@ class SimulatedCloud:
 
         await self._acting("evacuate", (server, to), request_id, act)
 
-    async def abort_migration(self, server: ServerId) -> None:
-        await self._acting("abort_migration", (server,), "", lambda: moves.abort(self._world, server))
+    async def abort_migration(self, server: ServerId, *, migration: str) -> None:
+        await self._acting("abort_migration", (server,), "", lambda: moves.abort(self._world, server, migration))
 
     async def start(self, server: ServerId, *, on: HostName | None, request_id: str) -> None:
         def act() -> None:
@@ -233,11 +237,12 @@ class SimulatedCloud:
         await self._slowly(method)
         self._catch_up()
         if self.trouble.refuses():
-            raise PermanentError(f"{method}: 401 the credential is refused")
+            raise CredentialError(f"{method}: 401 the credential is refused")
         return look()
 
     async def _acting(self, method: str, args: tuple[str, ...], request_id: str, act: Callable[[], None]) -> None:
         await self._slowly(method)
+        ask_permission()
         self._catch_up()
         lost = self.trouble.loses(method)
         outcome = "taken" if lost is None else f"lost {lost}"

@@ -143,6 +143,7 @@ def _settle(world: World, host: HostNow) -> None:
         world.after(world.options.service_down_time_s, partial(_seen_silent, world, host, since=world.now))
     elif reports and not host.reporting:
         host.reported = HostState.UP
+        moves.take_up(world, host)
         _evacuated_guests_go(world, host)
     host.reporting = reports
     world.touch_host(host)

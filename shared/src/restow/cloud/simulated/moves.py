@@ -49,7 +49,9 @@ def evacuate(world: World, server_id: ServerId, *, to: HostName, request_id: str
         server.corrupt = True
         world.begin(server, kind=EVACUATE, target=to, request_id=request_id).status = MigrationStatus.RUNNING
         return
-    if server.task is not None and server.task != "rebuilding":
+    if server.state not in (ServerState.ACTIVE, ServerState.STOPPED, ServerState.ERROR):
+        raise PermanentError(f"cannot evacuate server {server_id} while it is {server.state}")
+    if world.under_way(server_id) is not None:
         raise PermanentError(f"server {server_id} has a task under way: {server.task}")
     attempt = world.begin(server, kind=EVACUATE, target=to, request_id=request_id)
     attempt.status = MigrationStatus.RUNNING
@@ -58,11 +60,13 @@ def evacuate(world: World, server_id: ServerId, *, to: HostName, request_id: str
     world.after(world.options.decide_s, partial(_decide_evacuation, world, attempt))
 
 
-def abort(world: World, server_id: ServerId) -> None:
+def abort(world: World, server_id: ServerId, migration: str) -> None:
     server = world.server(server_id)
     attempt = world.under_way(server_id)
-    if attempt is None or attempt.kind != LIVE:
+    if attempt is None or attempt.kind != LIVE or attempt.id != migration:
         raise PermanentError(f"server {server_id} has no live migration under way that could be aborted")
+    if attempt.stranded:
+        return  # taken, and told to a host that does not hear it
     if attempt.copy is None and attempt in world.queues.get(attempt.source, ()):
         world.queues[attempt.source].remove(attempt)
         _back(world, attempt, server, MigrationStatus.CANCELLED, "aborted while queued")
@@ -70,11 +74,11 @@ def abort(world: World, server_id: ServerId) -> None:
     world.after(world.options.abort_s, partial(_aborted, world, attempt))
 
 
-def force_complete(world: World, server_id: ServerId) -> None:
+def force_complete(world: World, server_id: ServerId, migration: str) -> None:
     """The guest is paused and the rest of its memory sent: the copy ends however fast it was dirtied."""
     server = world.server(server_id)
     attempt = world.under_way(server_id)
-    if attempt is None or attempt.kind != LIVE or attempt.status is not MigrationStatus.RUNNING or attempt.copy is None:
+    if attempt is None or attempt.kind != LIVE or attempt.id != migration or attempt.copy is None:
         raise PermanentError(f"server {server_id} has no running live migration that could be completed")
     world.engine.give_up(attempt.copy)
     world.after(world.options.abort_s, partial(_forced, world, attempt))
@@ -101,7 +105,11 @@ def clear_error(world: World, server_id: ServerId) -> None:
 
 
 def interrupt(world: World, host: HostNow) -> None:
-    """What copies to or from this host comes to nothing: it crashed, hung, lost its network or its power."""
+    """What copies to or from this host comes to nothing: it crashed, hung, lost its network or its power.
+
+    Nova's records say so only where the source still reports. Where that died, the move stays under way for every
+    reader, and its server has its task, until the source is back.
+    """
     for attempt in world.all_under_way():
         if host.name not in (attempt.source, attempt.target) or not attempt.under_way:
             continue
@@ -117,9 +125,28 @@ def interrupt(world: World, host: HostNow) -> None:
             continue  # it has arrived; what is left is to give the old end back
         if not attempt.decided:
             continue  # the decision finds out for itself
+        if host.name == attempt.source:
+            _stranded(world, attempt)
+            continue
         if attempt in world.queues.get(attempt.source, ()):
             world.queues[attempt.source].remove(attempt)
         _back(world, attempt, server, MigrationStatus.FAILED, f"{host.name} failed")
+
+
+def _stranded(world: World, attempt: Attempt) -> None:
+    if attempt.copy is not None:
+        world.engine.give_up(attempt.copy)
+        attempt.copy = None
+    attempt.stranded = True
+
+
+def take_up(world: World, host: HostNow) -> None:
+    """Its compute service is back: it finds the moves that it had not ended, and ends them."""
+    for attempt in world.all_under_way():
+        if attempt.stranded and attempt.source == host.name:
+            if attempt in world.queues.get(attempt.source, ()):
+                world.queues[attempt.source].remove(attempt)
+            _back(world, attempt, world.servers[attempt.server], MigrationStatus.FAILED, f"{host.name} failed")
 
 
 def _free_server(world: World, server_id: ServerId, states: tuple[ServerState, ...], what: str) -> ServerNow:
@@ -183,7 +210,7 @@ def _serve_queue(world: World, source: HostName) -> None:
         one.source == source and one.kind == LIVE and one.status is MigrationStatus.RUNNING
         for one in world.all_under_way()
     )
-    while queue and busy < world.options.live_migrations_per_source_max:
+    while queue and busy < world.options.live_migrations_per_source_max and not queue[0].stranded:
         attempt = queue.pop(0)
         if not attempt.under_way:
             continue
@@ -198,7 +225,7 @@ def _serve_queue(world: World, source: HostName) -> None:
 
 
 def _live_copies(world: World, attempt: Attempt) -> None:
-    if not attempt.under_way:
+    if not attempt.under_way or attempt.stranded:
         return
     server = world.servers[attempt.server]
     memory = float(server.base.demand.get("memory_mib", 0) or server.base.load.get("memory_mib", 0.0))
@@ -216,7 +243,7 @@ def _live_copies(world: World, attempt: Attempt) -> None:
 
 
 def _cold_copies(world: World, attempt: Attempt) -> None:
-    if not attempt.under_way:
+    if not attempt.under_way or attempt.stranded:
         return
     disk = world.servers[attempt.server].base.demand.get("disk_gib", 0) * 1024.0
     attempt.copy = Copy(
@@ -258,7 +285,7 @@ def _cold_done(world: World, attempt: Attempt) -> None:
 
 
 def _forced(world: World, attempt: Attempt) -> None:
-    if attempt.under_way:
+    if attempt.under_way and not attempt.stranded:
         _live_done(world, attempt)
 
 
@@ -282,7 +309,7 @@ def _back(world: World, attempt: Attempt, server: ServerNow, status: MigrationSt
 
 
 def _aborted(world: World, attempt: Attempt) -> None:
-    if not attempt.under_way:
+    if not attempt.under_way or attempt.stranded:
         return
     server = world.servers[attempt.server]
     queue = world.queues.get(attempt.source, [])
@@ -292,7 +319,7 @@ def _aborted(world: World, attempt: Attempt) -> None:
 
 
 def _timed_out(world: World, attempt: Attempt) -> None:
-    if attempt.under_way:
+    if attempt.under_way and not attempt.stranded:
         _back(world, attempt, world.servers[attempt.server], MigrationStatus.CANCELLED, "did not converge in time")
 
 

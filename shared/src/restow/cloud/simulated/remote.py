@@ -6,6 +6,7 @@ from typing import Any
 import httpx2
 
 from restow.cloud.model import Cloud, Host, Power, Resource, Server
+from restow.cloud.permission import ask_permission
 from restow.cloud.port import Heartbeat, Migration
 from restow.cloud.simulated.cloud import Call
 from restow.cloud.simulated.ledger import Broken, Held
@@ -80,11 +81,11 @@ class RemoteCloud:
     async def clear_error(self, server: ServerId) -> None:
         await self.call("clear_error", server=server)
 
-    async def force_complete(self, server: ServerId) -> None:
-        await self.call("force_complete", server=server)
+    async def force_complete(self, server: ServerId, *, migration: str) -> None:
+        await self.call("force_complete", server=server, migration=migration)
 
-    async def abort_migration(self, server: ServerId) -> None:
-        await self.call("abort_migration", server=server)
+    async def abort_migration(self, server: ServerId, *, migration: str) -> None:
+        await self.call("abort_migration", server=server, migration=migration)
 
     async def start(self, server: ServerId, *, on: HostName | None, request_id: str) -> None:
         await self.call("start", server=server, on=on, request_id=request_id)
@@ -138,6 +139,8 @@ class RemoteCloud:
     async def call(self, method: str, **arguments: Any) -> Any:
         """One call over the wire. Whether an action was taken is in doubt once it was sent."""
         known = METHODS[method]
+        if known.acts:
+            ask_permission()
         try:
             answer = await self._http.post(f"/v1/methods/{method}", params={"domain": self._domain}, json=arguments)
         except _NOT_SENT as error:

@@ -12,6 +12,7 @@ from restow.cloud.simulated.ledger import Broken, Held
 from restow.cloud.snapshot import dump_cloud, host_document, read_cloud, read_host, read_server, server_document
 from restow.errors import (
     BadInputError,
+    CredentialError,
     FieldError,
     LostAnswerError,
     NotFoundError,
@@ -25,6 +26,7 @@ ERRORS: Mapping[str, type[RestowError]] = {
     "lost-answer": LostAnswerError,
     "transient": TransientError,
     "not-found": NotFoundError,
+    "credential": CredentialError,
     "permanent": PermanentError,
 }
 

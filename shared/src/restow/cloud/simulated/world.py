@@ -116,6 +116,7 @@ class Attempt:
     progress: float = 0.0
     reason: str = ""
     decided: bool = False
+    stranded: bool = False  # its source died: nothing comes of it, and nobody says so
     resume_as: ServerState = ServerState.ACTIVE
 
     @property

@@ -10,10 +10,13 @@ from restow.ids import HostName
 
 
 class PowerDriver(Protocol):
-    """Errors are TransientError (it does not answer) and PermanentError (there is none, or it refuses)."""
+    """Errors: TransientError (it does not answer), CredentialError (it refuses us), PermanentError (there is none)."""
 
     def switch(self, host: HostName, *, on: bool) -> None:
-        """Ask for it at once, without a clean shutdown: a fence must not wait for a host that hangs."""
+        """Ask for it at once, without a clean shutdown: a fence must not wait for a host that hangs.
+
+        Permission is asked just before.
+        """
 
     def state(self, host: HostName) -> Power:
         """What the controller says now; UNKNOWN is what it says while it is not sure."""

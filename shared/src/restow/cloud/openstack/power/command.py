@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from restow.cloud.model import Power
 from restow.cloud.openstack.power.base import power_of, run
+from restow.cloud.permission import ask_permission
 from restow.ids import HostName
 
 
@@ -13,6 +14,7 @@ class CommandPower:
         self._timeout_s = timeout_s
 
     def switch(self, host: HostName, *, on: bool) -> None:
+        ask_permission()
         self._run(host, "on" if on else "off")
 
     def state(self, host: HostName) -> Power:

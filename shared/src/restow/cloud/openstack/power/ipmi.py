@@ -7,6 +7,7 @@ from pathlib import Path
 from restow.cloud.model import Power
 from restow.cloud.openstack.power.base import power_of, run
 from restow.cloud.openstack.settings import Controller
+from restow.cloud.permission import ask_permission
 from restow.errors import PermanentError
 from restow.ids import HostName
 
@@ -17,6 +18,7 @@ class IpmiPower:
         self._timeout_s = timeout_s
 
     def switch(self, host: HostName, *, on: bool) -> None:
+        ask_permission()
         self._run(host, "on" if on else "off")
 
     def state(self, host: HostName) -> Power:

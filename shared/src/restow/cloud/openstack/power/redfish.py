@@ -7,7 +7,8 @@ from typing import Any
 from restow.cloud.model import Power
 from restow.cloud.openstack.power.ipmi import controller_of, password_of
 from restow.cloud.openstack.settings import Controller
-from restow.errors import PermanentError, TransientError
+from restow.cloud.permission import ask_permission
+from restow.errors import CredentialError, TransientError
 from restow.ids import HostName
 
 
@@ -25,7 +26,12 @@ class RedfishPower:
     def switch(self, host: HostName, *, on: bool) -> None:
         import sushy
 
-        self._asked(host, lambda system: system.reset_system(sushy.ResetType.ON if on else sushy.ResetType.FORCE_OFF))
+        def order(system: Any) -> None:
+            system.refresh(force=True)  # a session that has ended is made anew here, not after permission was given
+            ask_permission()
+            system.reset_system(sushy.ResetType.ON if on else sushy.ResetType.FORCE_OFF)
+
+        self._asked(host, order)
 
     def state(self, host: HostName) -> Power:
         import sushy
@@ -48,7 +54,7 @@ class RedfishPower:
                 return what(self._systems.get(host) or self._connect(host))
             except sushy.exceptions.AccessError as error:
                 self._drop(host)
-                raise PermanentError(f"the board controller of {host} refuses us: {error}") from error
+                raise CredentialError(f"the board controller of {host} refuses us: {error}") from error
             except (sushy.exceptions.SushyError, requests.exceptions.RequestException) as error:
                 self._drop(host)
                 raise TransientError(f"the board controller of {host} does not answer: {error}") from error
