@@ -133,7 +133,9 @@ async def test_a_session_ends_with_its_time_and_with_logging_out(door: FrontDoor
     async with door.client(None) as client:
         secret = await logged_in(door, client, "viewer")
         assert "Log out" in (await client.get("/")).text
-        door.clock.time += timedelta(days=1)
+        door.clock.time += timedelta(days=30)  # a simulated cloud may run fast: nobody is logged out for that
+        assert (await client.get("/console/hosts")).status_code == 200
+        door.wall.time += timedelta(days=1)
         assert (await client.get("/console/hosts")).status_code == 401
         secret = await logged_in(door, client, "viewer")
         assert (await client.post("/console/logout", data={"csrf": csrf_token(secret)})).status_code == 303
@@ -153,3 +155,15 @@ async def test_keys_are_made_listed_and_revoked_by_admins(door: FrontDoor):
         assert (await client.get("/v1/hosts", headers=headers)).status_code == 401
         actions = [one["action"] for one in (await client.get("/v1/audit")).json()["items"]]
         assert actions[:2] == ["key.revoke", "key.create"]
+
+
+async def test_the_last_admin_key_cannot_be_revoked(door: FrontDoor):
+    async with door.client("admin") as client:
+        for name in ("the-admin", door.keys["admin"].split("_")[1]):
+            refused = await client.delete(f"/v1/keys/{name}")
+            assert (refused.status_code, "last valid admin key" in refused.json()["detail"]) == (409, True)
+        other = (await client.post("/v1/keys", json={"name": "eve", "role": "admin"})).json()
+        assert (await client.delete("/v1/keys/the-admin")).status_code == 200
+        headers = {"Authorization": f"Bearer {other['key']}"}
+        assert (await client.delete("/v1/keys/eve", headers=headers)).status_code == 409
+        assert (await client.get("/v1/keys", headers=headers)).status_code == 200

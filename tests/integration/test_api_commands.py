@@ -88,8 +88,8 @@ def test_a_plan_is_asked_for_looked_at_and_decided(listening: Listening, capsys)
 
 
 @pytest.mark.parametrize(
-    ("outcome", "end", "code"), [("plan", "finished", 0), ("plan", "failed", 1), ("impossible", "failed", 3),
-                                 ("undecided", "failed", 4), ("plan", "cancelled", 0)],
+    ("outcome", "end", "code"), [("plan", "finished", 0), ("plan", "failed", 1), ("impossible", "failed", 1),
+                                 ("undecided", "failed", 1), ("plan", "cancelled", 1)],
 )  # fmt: skip
 def test_watching_ends_with_the_plan_and_tells_how(listening: Listening, capsys, outcome: str, end: str, code: int):
     plan = asked(capsys)
@@ -175,3 +175,30 @@ def test_the_rest_of_the_front_door_is_there(listening: Listening, capsys, tmp_p
         assert run(words) == 0, (words, capsys.readouterr())
     assert run(["hosts", "show", "host-9"]) == 1
     assert listening.door.ports[0].faults == [("host-crash", "host-1"), ("clear", None)]
+
+
+@pytest.mark.parametrize("url", ["localhost:8080", "ftp://door", "http://", "http://door:port", "door"])
+def test_an_address_that_is_none_ends_with_2(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys, url: str):
+    monkeypatch.setenv("RESTOW_URL", url)
+    monkeypatch.setenv("RESTOW_KEY", "k")
+    assert run(["hosts", "list"]) == 2
+    assert "RESTOW_URL" in capsys.readouterr().err
+
+
+def test_a_fault_is_not_cleared_on_a_host_that_is_not_there(listening: Listening, capsys):
+    assert run(["fault", "clear", "host-9"]) == 2
+    assert "host-1" in capsys.readouterr().err
+
+
+def test_a_host_in_maintenance_is_listed_so(listening: Listening, capsys):
+    assert run(["hosts", "maintenance", "host-1"]) == 0
+    assert run(["hosts", "list"]) == 0
+    line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("host-1"))
+    assert "up, maintenance" in line
+
+
+def test_a_policy_that_heals_nothing_is_put_with_a_warning(listening: Listening, capsys, tmp_path: Path):
+    (tmp_path / "policy.yaml").write_text("format: restow.policy/1\nrules: []\n")
+    for verb in ("validate", "put"):
+        assert run(["policies", verb, str(tmp_path / "policy.yaml")]) == 0
+        assert "no incident is healed" in capsys.readouterr().err

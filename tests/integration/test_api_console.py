@@ -13,7 +13,7 @@ from restow.messages.request import parse_request
 from restow_api.access import SESSION_COOKIE
 from restow_api.keys import csrf_token
 from support.builders import a_cloud, a_host, a_server
-from support.front_door import FrontDoor, TroubledPort, a_front_door
+from support.front_door import FrontDoor, StillPort, TroubledPort, a_front_door
 
 EVIL = "<script>alert('x')</script>\"'&"
 PAGES = (
@@ -88,6 +88,43 @@ async def test_every_page_is_whole_and_nothing_of_a_stranger_becomes_markup(door
         assert (graph.status_code, "<script" in graph.text) == (200, False)
 
 
+async def test_on_a_telephone_every_cell_of_a_table_says_what_it_is(door: FrontDoor):
+    plan = await fill(door)
+    async with door.client(None) as client:
+        await log_in(door, client)
+        for path in (*PAGES, f"/console/plans/{plan}", "/console/incidents/i1", "/console/hosts/host-1"):
+            for table in re.findall(
+                r"<table(?! class=\"narrow\").*?</table>", (await client.get(path)).text, re.DOTALL
+            ):
+                heads = re.findall(r"<th>(.*?)</th>", table)
+                for row in re.findall(r"<tr>(<td.*?)</tr>", table, re.DOTALL):
+                    if 'class="none"' not in row:
+                        assert re.findall(r'<td[^>]* data-label="([^"]*)"', row) == heads, (path, row)
+                        assert row.count("<td") == len(heads)
+        style = (await client.get("/console/static/console.css")).text
+        assert "content: attr(data-label)" in style
+
+
+async def test_a_host_that_is_nearly_full_is_not_shown_as_full_and_one_in_maintenance_as_such(tmp_path: Path):
+    cloud = a_cloud([a_host("host-1", vcpu=1000)], [a_server("s1", on="host-1", vcpu=996)])
+    async with a_front_door(tmp_path, clouds=(StillPort(cloud),)) as door, door.client(None) as client:
+        token = {"csrf": await log_in(door, client)}
+        shown = (await client.get("/console/hosts/host-1")).text
+        assert ("99%" in shown, "100%" in shown, ">maintenance</span>" in shown) == (True, False, False)
+        await client.post("/console/hosts/host-1/maintenance", data={**token, "reason": ""})
+        assert ">maintenance</span>" in (await client.get("/console/hosts/host-1")).text
+
+
+async def test_a_policy_that_heals_nothing_is_warned_of_and_one_of_another_domain_refused(door: FrontDoor):
+    async with door.client(None) as client:
+        token = {"csrf": await log_in(door, client)}
+        empty = {**token, "text": "format: restow.policy/1\nrules: []"}
+        assert "no incident is healed" in (await client.post("/console/policies/validate", data=empty)).text
+        other = "format: restow.policy/1\nrules: [{incident: imbalance, scope: {domains: [nowhere]}}]"
+        wrong = await client.post("/console/policies/validate", data={**token, "text": other})
+        assert (wrong.status_code, "rules.0.scope.domains.0" in wrong.text) == (422, True)
+
+
 async def test_the_form_asks_for_a_plan_and_the_buttons_decide(door: FrontDoor):
     async with door.client(None) as client:
         token = {"csrf": await log_in(door, client)}
@@ -117,14 +154,18 @@ async def test_the_policy_form_shows_mistakes_and_keeps_the_text(door: FrontDoor
         version = re.search(r'name="version" value="([^"]+)"', page)[1].replace("&#34;", '"')
         wrong = await client.post("/console/policies", data={**token, "text": "quorun: 1", "version": version})
         assert (wrong.status_code, "quorun" in wrong.text) == (422, True)
-        good = await client.post("/console/policies/validate", data={**token, "text": "evidence: {quorum: 3}"})
+        good = await client.post(
+            "/console/policies/validate", data={**token, "text": "format: restow.policy/1\nevidence: {quorum: 3}"}
+        )
         assert "No mistake found" in good.text
         put = await client.post(
-            "/console/policies", data={**token, "text": "evidence: {quorum: 3}", "version": version}
+            "/console/policies",
+            data={**token, "text": "format: restow.policy/1\nevidence: {quorum: 3}", "version": version},
         )
         assert put.status_code == 303
         late = await client.post(
-            "/console/policies", data={**token, "text": "evidence: {quorum: 4}", "version": version}
+            "/console/policies",
+            data={**token, "text": "format: restow.policy/1\nevidence: {quorum: 4}", "version": version},
         )
         assert late.status_code == 412
 

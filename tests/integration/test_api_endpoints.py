@@ -207,7 +207,10 @@ async def test_an_idempotency_key_is_forgotten_after_its_time(door: FrontDoor):
     headers = {"Idempotency-Key": "k1"}
     async with door.client("operator") as client:
         first = (await client.post("/v1/plans", json=EVACUATE, headers=headers)).json()["id"]
-        door.clock.time += timedelta(days=2)
+        door.clock.time += timedelta(days=30)  # a simulated cloud may run fast
+        await door.app.state.front.put_away()
+        assert (await client.post("/v1/plans", json=EVACUATE, headers=headers)).json()["id"] == first
+        door.wall.time += timedelta(days=2)
         await door.app.state.front.put_away()
         assert (await client.post("/v1/plans", json=EVACUATE, headers=headers)).json()["id"] != first
 
@@ -222,6 +225,24 @@ async def test_mode_auto_by_people_needs_an_approver(door: FrontDoor):
     assert entry["action"] == "plan.request"
     assert "mode auto needs the role approver" in entry["why"]
     await asked(door, "approver", mode="auto")
+    (command,) = await door.log()
+    assert command.data["approved_by"] == "the-approver", "not the policy has let it run"
+
+
+async def test_of_approve_and_reject_at_the_same_time_the_first_counts(door: FrontDoor):
+    plan = await asked(door)
+    await proposed(door, plan)
+    async with door.client("approver") as client:
+        answers = await asyncio.gather(*(client.post(f"/v1/plans/{plan}/{verb}") for verb in ("approve", "reject")))
+        assert sorted(answer.status_code for answer in answers) == [202, 409]
+        assert (await client.post(f"/v1/plans/{plan}/approve")).status_code in (202, 409)
+        audit = (await client.get("/v1/audit", params={"subject": plan})).json()["items"]
+    orders = [event for event in await door.log() if event.type.endswith((".approve", ".reject"))]
+    assert len(orders) == 1
+    assert {one["result"] for one in audit if one["action"] in ("plan.approve", "plan.reject")} >= {
+        "accepted",
+        "refused",
+    }
 
 
 async def test_what_if_is_always_a_dry_run_on_the_changed_cloud(door: FrontDoor):
@@ -345,6 +366,120 @@ async def test_an_incident_is_seen_acknowledged_and_closed_once(door: FrontDoor)
         assert (await client.get("/v1/incidents/other")).status_code == 404
 
 
+async def test_that_somebody_has_seen_it_is_not_why_an_incident_is_there(door: FrontDoor):
+    told = Incident(id="i1", symptom="failed-host", hosts=("host-1",), why="3 sources say that host-1 is dead")
+    await door.tell(door.first("restow.incident.opened", told, subject="i1", story="i1"))
+    async with door.client("operator") as client:
+        assert (await client.post("/v1/incidents/i1/acknowledge")).status_code == 202
+        (command,) = await door.log(type="restow.command.incident.acknowledge")
+        seen = told.model_copy(update={"why": "acknowledged by the-operator"})
+        update = door.effect(command, "restow.incident.updated", seen)
+        async with door.database.writing() as transaction:
+            transaction.emit(update)
+        for _ in range(2):  # before the views have heard of it, and after
+            one = (await client.get("/v1/incidents/i1")).json()
+            assert (one["why"], one["acknowledged_by"]) == (told.why, "the-operator")
+            await door.settle()
+        newer = told.model_copy(update={"why": "plan p is at work"})
+        await door.tell(door.effect(update, "restow.incident.updated", newer))
+        assert (await client.get("/v1/incidents/i1")).json()["why"] == "plan p is at work"
+
+
+async def test_a_host_in_maintenance_is_seen_to_be_so_until_it_ends(door: FrontDoor):
+    async with door.client("approver") as client:
+        await client.get("/v1/hosts")  # the picture of the cloud is fresh, and is not read again
+        await client.post("/v1/hosts/host-1/maintenance")
+        for path in ("/v1/hosts/host-1", "/v1/hosts", "/v1/cloud"):
+            found = (await client.get(path)).json()
+            hosts = {one["name"]: one for one in found.get("items") or found.get("hosts") or [found]}
+            assert hosts["host-1"]["maintenance"] is True, path
+            assert not any(one["maintenance"] for name, one in hosts.items() if name != "host-1"), path
+        assert (await client.get("/v1/hosts/host-1")).json()["takes_servers"] is False
+        await client.delete("/v1/hosts/host-1/maintenance")
+        assert (await client.get("/v1/hosts/host-1")).json()["maintenance"] is False
+
+
+async def test_a_host_that_is_up_is_recovered_only_where_an_incident_calls_it_failed(door: FrontDoor):
+    recover = {"goal": "recover", "hosts": ["host-1"]}
+    async with door.client("operator") as client:
+        refused = await client.post("/v1/plans", json={"goal": "then", "goals": [recover, {"goal": "rebalance"}]})
+        (error,) = refused.json()["errors"]
+        assert (refused.status_code, error["field"]) == (422, "goals.0.hosts.0")
+        assert "evacuate" in error["expected"]
+        lost = {"changes": {"lose_hosts": ["host-1"]}, "request": recover}
+        assert (await client.post("/v1/what-if", json=lost)).status_code == 202
+        incident = Incident(id="i1", symptom="failed-host", hosts=("host-1",))
+        await door.tell(door.first("restow.incident.opened", incident, subject="i1", story="i1"))
+        assert (await client.post("/v1/plans", json=recover)).status_code == 202
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "field", "value"),
+    [
+        ("/v1/what-if", {"request": {"goal": "evacuate", "hosts": [["x"]]}}, "request.hosts.0", ["x"]),
+        ("/v1/what-if", {"request": {"goal": "then", "goals": [{"goal": "no"}]}}, "request.goals.0.goal", "no"),
+        ("/v1/what-if", {"request": {"goal": "evacuate", "hosts": ["x"]}}, "request.hosts.0", "x"),
+        ("/v1/what-if", {"changes": {"lose_hosts": [7]}, "request": EVACUATE}, "changes.lose_hosts.0", 7),
+        ("/v1/what-if", {"changes": {"remove_hosts": ["x"]}, "request": EVACUATE}, "changes.remove_hosts.0", "x"),
+        ("/v1/plans", {"goal": "then", "goals": [EVACUATE, {"goal": "foo"}]}, "goals.1.goal", "foo"),
+        ("/v1/plans", {"goal": "evacuate", "hosts": {"a": None}}, "hosts", {"a": None}),
+        ("/v1/plans", {"goal": "defragment", "shape": {"vcpu": 0}}, "shape.vcpu", 0),
+    ],
+)
+async def test_errors_name_the_place_in_the_document_and_the_value_as_it_was_given(
+    door: FrontDoor, path: str, body: dict[str, Any], field: str, value: Any
+):
+    async with door.client("operator") as client:
+        answer = await client.post(path, json=body)
+    assert answer.status_code == 422, answer.text
+    (error,) = answer.json()["errors"]
+    assert (error["field"], error["value"]) == (field, value)
+    assert "None" not in answer.json()["detail"]
+
+
+async def test_a_key_that_stands_twice_is_named(door: FrontDoor):
+    twice = b'{"goal": "evacuate", "hosts": ["host-1"], "limits": {"moves": 1, "moves": 9}}'
+    async with door.client("admin") as client:
+        answer = await client.post("/v1/plans", content=twice, headers={"Content-Type": "application/json"})
+        assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "limits.moves")
+        twice = b"format: restow.policy/1\nthresholds:\n  hot: 0.9\n  hot: 0.8\n"
+        answer = await client.put("/v1/policies", content=twice, headers={"Content-Type": "application/yaml"})
+        assert answer.status_code == 422
+        assert ("line 4" in answer.text, "hot" in answer.json()["errors"][0]["value"]) == (True, True)
+    assert await door.log() == []
+
+
+async def test_what_validates_can_be_put_and_what_it_does_is_told(door: FrontDoor):
+    def with_rules(*rules: dict[str, Any]) -> dict[str, Any]:
+        return {"format": "restow.policy/1", "rules": list(rules)}
+
+    async with door.client("admin") as client:
+        for wrong in (
+            with_rules({"incident": "failed-host", "scope": {"domains": ["nowhere"]}}),
+            with_rules({"incident": "imbalance", "goal": "rebalance", "options": {"threshold": 7}}),
+        ):
+            checked, put = (
+                await client.post("/v1/policies/validate", json=wrong), await client.put("/v1/policies", json=wrong)
+            )  # fmt: skip
+            assert (checked.status_code, put.status_code) == (422, 422)
+            assert checked.json()["errors"] == put.json()["errors"]
+        assert checked.json()["errors"][0]["field"] == "rules.0.options.threshold"
+        silent = (await client.post("/v1/policies/validate", json=with_rules())).json()
+        assert "no incident is healed" in silent["warnings"][0]
+        kept = await client.put("/v1/policies", json={"format": "restow.policy/1", "thresholds": {"hot": 0.9}})
+        assert kept.json()["rules"] == DEFAULT_POLICY.dump()["rules"]
+        assert (await client.put("/v1/policies", json={"thresholds": {"hot": 0.9}})).status_code == 422
+
+
+async def test_a_plan_that_ended_without_a_document_says_why_it_has_none(door: FrontDoor):
+    plan = await asked(door)
+    async with door.client("viewer") as client:
+        assert "yet" in (await client.get(f"/v1/plans/{plan}/graph")).json()["detail"]
+        await becomes(door, plan, "failed")
+        told = (await client.get(f"/v1/plans/{plan}/graph")).json()["detail"]
+    assert ("yet" in told, "failed for a reason" in told) == (False, True)
+
+
 async def test_maintenance_is_asked_for_and_ended(door: FrontDoor):
     async with door.client("approver") as client:
         answer = await client.post("/v1/hosts/host-1/maintenance", json={"reason": "RAM"})
@@ -366,6 +501,8 @@ async def test_hosts_and_servers_are_paged_and_filtered(door: FrontDoor):
         assert [one["id"] for one in servers] == ["s1", "s3", "s5", "s7"]
         assert (await client.get("/v1/servers/s1")).json()["name"] == "web-1"
         assert (await client.get("/v1/servers/s99")).status_code == 404
+        unknown = (await client.get("/v1/servers?host=host-9")).json()
+        assert (unknown["status"], unknown["errors"][0]["field"]) == (422, "host")
         assert (await client.get("/v1/cloud")).json()["format"] == "restow.cloud/1"
 
 
@@ -391,11 +528,12 @@ async def test_a_policy_is_read_put_and_guarded_by_its_version(door: FrontDoor):
         assert (put.status_code, put.json()["evidence"]["quorum"]) == (200, 3)
         assert (await client.get("/v1/policies")).json()["evidence"]["quorum"] == 3
         assert (await client.put("/v1/policies", json=policy, headers={"If-Match": version})).status_code == 412
-        for broken in ("evidence: {quorum: 1}", "rules: [{incident: rain}]", "a: b: c", "- 1", "quorun: 2", ""):
+        for rest in ("evidence: {quorum: 1}", "rules: [{incident: rain}]", "a: b: c", "- 1", "quorun: 2", "format: x"):
+            broken = f"format: restow.policy/1\n{rest}"
             wrong = await client.put("/v1/policies", content=broken, headers=yaml)
             assert (wrong.status_code, bool(wrong.json()["errors"])) == (422, True), broken
             assert (await client.post("/v1/policies/validate", content=broken, headers=yaml)).status_code == 422
-        assert (await client.post("/v1/policies/validate", json=policy)).json() == {"valid": True}
+        assert (await client.post("/v1/policies/validate", json=policy)).json() == {"valid": True, "warnings": []}
     assert len(await door.log(type="restow.command.policies.put")) == 1
 
 
@@ -407,6 +545,7 @@ async def test_faults_reach_the_simulated_cloud_and_no_real_one(tmp_path: Path):
         assert (await client.post("/v1/simulation/faults", json={"kind": "flood", "host": "host-1"})).status_code == 422
         assert (await client.post("/v1/simulation/faults", json={"kind": "host-crash", "host": "x"})).status_code == 422
         assert (await client.delete("/v1/simulation/faults")).status_code == 204
+        assert (await client.delete("/v1/simulation/faults?host=x")).status_code == 422
         port = door.ports[0]
         assert isinstance(port, TroubledPort)
         assert port.faults == [("host-crash", "host-1"), ("clear", None)]

@@ -153,3 +153,19 @@ async def test_pages_of_the_log_go_both_ways(door: FrontDoor):
         one = (await client.get("/v1/events?subject=b&type=restow.host.fenced")).json()["items"]
         assert [(event["subject"], event["specversion"]) for event in one] == [("b", "1.0")]
         assert (await client.get("/v1/events?topic=commands")).json()["items"] == []
+
+
+@pytest.mark.parametrize("given", ["7", "999999999999999999", "no-such-event"])
+async def test_a_reader_is_told_that_the_log_has_not_come_to_where_it_says_it_stopped(door: FrontDoor, given: str):
+    await told(door, "host-1", "host-2")
+    assert await eventlog.place_in_log(door.database, "2") == 2
+    async with door.client("viewer", Accept="text/event-stream", **{"Last-Event-ID": given}) as client:
+        answer = await client.get("/v1/events")
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "Last-Event-ID")
+
+
+@pytest.mark.parametrize("query", ["limit=5", "order=desc", "cursor=x"])
+async def test_a_stream_takes_nothing_that_only_a_page_knows(door: FrontDoor, query: str):
+    async with door.client("viewer", Accept="text/event-stream") as client:
+        answer = await client.get(f"/v1/events?{query}")
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, query.partition("=")[0])

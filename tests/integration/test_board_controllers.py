@@ -10,7 +10,7 @@ from restow.cloud.openstack.power.ipmi import IpmiPower
 from restow.cloud.openstack.power.ironic import IronicPower
 from restow.cloud.openstack.power.redfish import RedfishPower
 from restow.cloud.openstack.settings import Controller
-from restow.errors import PermanentError, TransientError
+from restow.errors import CredentialError, PermanentError, TransientError
 from support.board_controllers import PASSWORD, a_controller
 
 
@@ -68,7 +68,7 @@ def test_a_controller_that_fails_or_is_gone_is_unknown_never_off(board, secret):
 def test_a_wrong_password_and_an_unknown_host_name_what_to_mend(board, secret, tmp_path):
     wrong = tmp_path / "wrong"
     wrong.write_text("guess")
-    with pytest.raises(PermanentError, match="refuses us"):
+    with pytest.raises(CredentialError, match="refuses us"):
         redfish(board, str(wrong)).state("h1")
     with pytest.raises(PermanentError, match="RESTOW_OPENSTACK_FILE"):
         redfish(board, secret).state("h2")

@@ -2,13 +2,15 @@
 
 import asyncio
 import time
+from datetime import timedelta
 
+from prometheus_client import REGISTRY
 from sqlalchemy import event as sqlalchemy_event
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from restow.clock import ScaledClock
 from restow.cloud.simulated import SimulatedCloud, SimulatedClouds
-from restow.database.engine import Database, event_of
+from restow.database.engine import event_of
 from restow.database.tables import EventRow, LeaseRow, Row
 from restow.errors import TransientError
 from restow.ids import HostName
@@ -19,6 +21,7 @@ from restow.runtime.service import Context
 from restow.simulation.virtual_loop import run_virtual
 from restow_detector.service import build
 from restow_detector.store import DetectorStateRow, HostHealthRow, IncidentRow
+from support.away import FickleDatabase
 from support.builders import NOON, a_cloud, a_host, a_server
 
 DOMAIN = "region-one"
@@ -45,7 +48,7 @@ class Bench:
         self.environment = {"RESTOW_POLICY_FILE": str(tmp_path / "policy.yaml")}
         on = [a_server(f"s{n}", on=f"h{n % hosts}") for n in range(servers)]
         self.cloud = cloud(a_cloud([a_host(f"h{n}") for n in range(hosts)], on), self.clock)
-        self.database = Database(f"sqlite:///{tmp_path}/detector.db", inline=True)
+        self.database = FickleDatabase(f"sqlite:///{tmp_path}/detector.db", inline=True)
         self.tasks = {}
 
     async def prepare(self):
@@ -222,6 +225,63 @@ def test_a_cloud_that_does_not_answer_is_no_news_about_its_hosts(tmp_path):
         assert (opened.time - back).total_seconds() >= 30
 
     played(tmp_path, story, cloud=DeafCloud)
+
+
+def gauge(name):
+    return REGISTRY.get_sample_value(name, {"domain": DOMAIN})
+
+
+def test_a_detector_that_starts_in_an_outage_tells_that_it_is_blind_and_that_it_looks(tmp_path):
+    async def story(bench):
+        bench.start("one")
+        await asyncio.sleep(30)
+        assert gauge("restow_cloud_unreachable") == 0
+        bench.cloud.deaf = True
+        await asyncio.sleep(30)
+        assert gauge("restow_cloud_unreachable") == 1
+        await bench.kill("one")
+        assert gauge("restow_cloud_unreachable") is None
+        bench.start("one")
+        await asyncio.sleep(30)
+        assert gauge("restow_cloud_unreachable") == 1
+        assert 0 <= bench.clock.now().timestamp() - gauge("restow_looked_at_timestamp_seconds") <= 10
+        bench.cloud.deaf = False
+        await asyncio.sleep(30)
+        assert gauge("restow_cloud_unreachable") == 0
+
+    played(tmp_path, story, cloud=DeafCloud)
+
+
+def test_a_detector_that_loses_its_domain_tells_of_it_no_more(tmp_path):
+    async def story(bench):
+        bench.start("one")
+        await asyncio.sleep(30)
+        assert gauge("restow_looked_at_timestamp_seconds") is not None
+        until = bench.clock.now() + timedelta(hours=1)
+        async with bench.database.writing() as transaction:
+            await transaction.session.execute(update(LeaseRow).values(holder="two", epoch=2, expires_at=until))
+        await asyncio.sleep(60)
+        assert gauge("restow_cloud_unreachable") is None
+        assert gauge("restow_looked_at_timestamp_seconds") is None
+
+    played(tmp_path, story)
+
+
+def test_a_database_that_is_away_for_hours_ends_no_detector_and_shows_in_the_time_of_its_last_look(tmp_path):
+    async def story(bench):
+        bench.start("one")
+        await asyncio.sleep(60)
+        bench.database.away = True
+        await bench.cloud.inject("host-crash", HostName("h3"))
+        await asyncio.sleep(3 * 3600)
+        assert bench.clock.now().timestamp() - gauge("restow_looked_at_timestamp_seconds") > 10_000
+        assert not any(task.done() for task in bench.tasks["one"])
+        bench.database.away = False
+        await asyncio.sleep(60)
+        assert len(await bench.told("restow.incident.opened")) == 1
+        assert bench.clock.now().timestamp() - gauge("restow_looked_at_timestamp_seconds") <= 10
+
+    played(tmp_path, story)
 
 
 def test_a_signal_from_the_log_is_heard_once_however_often_it_comes(tmp_path):

@@ -15,6 +15,8 @@ from urllib.error import HTTPError, URLError
 
 import pytest
 
+from support.processes import free_port
+
 COMMAND = [sys.executable, "-m", "restow.commands.main"]
 UP_S = 60
 
@@ -103,9 +105,91 @@ def test_a_stopping_process_says_so_and_serves_on_without_holding_connections(tm
         assert running.returncode == 0, errors
 
 
-def test_a_container_without_its_database_ends_with_5_and_says_what_it_tried():
+def until_told(url: str, path: str, *, status: int, said: str) -> None:
+    until = time.monotonic() + UP_S
+    seen = (0, "")
+    while seen[0] != status or said not in seen[1]:
+        assert time.monotonic() < until, f"{url}{path} tells {seen}, not {status} with {said}"
+        with contextlib.suppress(URLError, ConnectionError, TimeoutError):
+            seen = fetched(url + path)
+        time.sleep(0.1)
+
+
+def asked_to_stop(running: subprocess.Popen, *, within_s: float) -> str:
+    began = time.monotonic()
+    running.send_signal(signal.SIGTERM)
+    _, errors = running.communicate(timeout=60)
+    assert running.returncode == 0, errors
+    assert time.monotonic() - began < within_s
+    assert "Traceback" not in errors
+    return errors
+
+
+@pytest.mark.parametrize("service", ["executor", "api"])
+def test_a_container_without_its_database_lives_tells_what_it_waits_for_and_stops_when_asked(service):
+    port = free_port()
+    with process(
+        "run", service, RESTOW_DATABASE_URL="postgresql://restow:pears@127.0.0.1:9/x", RESTOW_HTTP_HOST="127.0.0.1",
+        RESTOW_HTTP_PORT=str(port), RESTOW_START_TIMEOUT_S="1", RESTOW_LOG_LVEL="debug",
+    ) as running:  # fmt: skip
+        url = f"http://127.0.0.1:{port}"
+        until_told(url, "/readyz", status=503, said="RESTOW_DATABASE_URL=postgresql+asyncpg://restow:***@127.0.0.1:9/x")
+        time.sleep(2)  # longer than commands wait
+        assert running.poll() is None
+        assert fetched(f"{url}/livez")[0] == 200
+        assert "process_start_time_seconds" in fetched(f"{url}/metrics")[1]
+        assert fetched(f"{url}/v1/plans")[0] == 503
+        errors = asked_to_stop(running, within_s=5)
+    assert "pears" not in errors
+    assert errors.count("away: waiting for it") == 1  # and again a minute later
+    (warning,) = (json.loads(line) for line in errors.splitlines() if "RESTOW_LOG_LVEL" in line)
+    assert (warning["level"], warning["closest"]) == ("warning", "RESTOW_LOG_LEVEL")
+
+
+def test_a_container_without_its_broker_runs_tells_what_it_waits_for_and_stops_when_asked(tmp_path):
+    shared = {
+        "RESTOW_DATABASE_URL": f"sqlite:///{tmp_path}/t.db", "RESTOW_KAFKA_BOOTSTRAP": "127.0.0.1:9",
+        "RESTOW_START_TIMEOUT_S": "1", "RESTOW_HTTP_HOST": "127.0.0.1",
+    }  # fmt: skip
+    assert ended("db", "upgrade", **shared)[0] == 0
+    port = free_port()
+    with process("run", "executor", **shared, RESTOW_HTTP_PORT=str(port)) as running:
+        url = f"http://127.0.0.1:{port}"
+        until_told(url, "/readyz", status=503, said="RESTOW_KAFKA_BOOTSTRAP=127.0.0.1:9: waiting for the broker")
+        time.sleep(2)
+        assert running.poll() is None
+        assert fetched(f"{url}/livez")[0] == 200
+        assert "restow_broker_away_seconds" in fetched(f"{url}/metrics")[1]
+        asked_to_stop(running, within_s=12)
+
+
+def test_the_front_door_is_open_while_the_broker_is_away_and_tells_of_it(tmp_path):
+    shared = {"RESTOW_DATABASE_URL": f"sqlite:///{tmp_path}/t.db", "RESTOW_KAFKA_BOOTSTRAP": "127.0.0.1:9"}
+    assert ended("db", "upgrade", **shared)[0] == 0
+    (tmp_path / "keys").write_text(ended("keys", "generate", "ann", "--role", "admin")[1])
+    port = free_port()
+    with process(
+        "run", "api", **shared, RESTOW_HTTP_HOST="127.0.0.1", RESTOW_HTTP_PORT=str(port),
+        RESTOW_API_KEYS_FILE=f"{tmp_path}/keys",
+    ) as running:  # fmt: skip
+        url = f"http://127.0.0.1:{port}"
+        until_ready(url)
+        until_told(url, "/metrics", status=200, said="restow_broker_away_seconds 3.")
+        headers = {"Authorization": f"Bearer {(tmp_path / 'keys').read_text().split()[2]}"}
+        body = b'{"format": "restow.request/1", "goal": "evacuate", "hosts": ["host-1"]}'
+        asked = urllib.request.Request(
+            f"{url}/v1/plans", data=body, headers={**headers, "Content-Type": "application/json"}
+        )
+        with urllib.request.urlopen(asked, timeout=10) as answer:
+            plan = json.loads(answer.read())["id"]
+        with urllib.request.urlopen(urllib.request.Request(f"{url}/v1/plans/{plan}", headers=headers)) as answer:
+            assert json.loads(answer.read())["state"] == "requested"
+        asked_to_stop(running, within_s=15)
+
+
+def test_a_command_without_its_database_ends_with_5_and_says_what_it_tried():
     code, _, errors = ended(
-        "run", "executor", RESTOW_DATABASE_URL="postgresql://restow:pears@127.0.0.1:9/x", RESTOW_START_TIMEOUT_S="1"
+        "db", "upgrade", RESTOW_DATABASE_URL="postgresql://restow:pears@127.0.0.1:9/x", RESTOW_START_TIMEOUT_S="1"
     )
     assert code == 5
     assert "RESTOW_DATABASE_URL=postgresql+asyncpg://restow:***@127.0.0.1:9/x (tried for 1 s)" in errors
@@ -113,14 +197,40 @@ def test_a_container_without_its_database_ends_with_5_and_says_what_it_tried():
     assert "Traceback" not in errors
 
 
-def test_a_container_without_its_broker_ends_with_5_and_says_what_it_tried(tmp_path):
-    url = f"sqlite:///{tmp_path}/t.db"
-    assert ended("db", "upgrade", RESTOW_DATABASE_URL=url)[0] == 0
-    code, _, errors = ended(
-        "run", "executor", RESTOW_DATABASE_URL=url, RESTOW_KAFKA_BOOTSTRAP="127.0.0.1:9", RESTOW_START_TIMEOUT_S="1"
-    )
+def test_a_command_without_its_broker_ends_with_5_and_says_what_it_tried():
+    code, _, errors = ended("topics", "create", RESTOW_KAFKA_BOOTSTRAP="127.0.0.1:9", RESTOW_START_TIMEOUT_S="1")
     assert code == 5
     assert "RESTOW_KAFKA_BOOTSTRAP=127.0.0.1:9: no broker to work with (PLAINTEXT, tried for 1 s)" in errors
+
+
+def test_what_is_forgotten_waits_for_no_broker(tmp_path):
+    shared = {
+        "RESTOW_DATABASE_URL": f"sqlite:///{tmp_path}/t.db", "RESTOW_KAFKA_BOOTSTRAP": "127.0.0.1:9",
+    }  # fmt: skip
+    assert ended("db", "upgrade", **shared)[0] == 0
+    code, out, errors = ended("db", "forget", "--keep-days", "60", **shared)
+    assert code == 0, errors
+    assert "how long the broker keeps events was not told, 28 days by the settings: RESTOW_KAFKA_BOOTSTRAP" in out
+    assert "nothing is old enough" in out
+    code, _, errors = ended("db", "forget", "--keep-days", "28", **shared)
+    assert code == 2
+    assert "more than the 672 hours that the broker keeps" in errors
+
+
+@pytest.mark.real
+def test_what_is_done_is_remembered_for_as_long_as_the_broker_may_deliver_it_again(tmp_path, real_kafka):
+    shared = {
+        "RESTOW_DATABASE_URL": f"sqlite:///{tmp_path}/t.db", "RESTOW_KAFKA_BOOTSTRAP": real_kafka.address,
+        "RESTOW_KAFKA_TOPIC_PREFIX": f"t{os.urandom(4).hex()}.", "RESTOW_KAFKA_PARTITIONS": "1",
+    }  # fmt: skip
+    assert ended("db", "upgrade", **shared)[0] == 0
+    assert "created " in ended("topics", "create", **shared, RESTOW_KAFKA_HEALING_HOURS="2400")[1]
+    out = ended("db", "forget", "--keep-days", "60", **shared)[1]
+    assert "what is done is remembered for 107 days: the broker may deliver it again for so long" in out
+    out = ended("topics", "create", **{**shared, "RESTOW_KAFKA_PARTITIONS": "2"})[1]
+    assert "restow.healing.v1 is kept for 672 h, was 2400 h" in out
+    assert "restow.healing.v1 has 1 partitions, asked for are 2" in out
+    assert ended("db", "forget", "--keep-days", "60", **shared)[1] == "nothing is old enough\n"
 
 
 def test_a_container_on_an_old_schema_ends_with_1_and_says_what_to_do(tmp_path):

@@ -17,6 +17,7 @@ from restow_planner.store import PlanRow
 from support.builders import NOON
 
 KEEP, KEEP_AUDIT = timedelta(days=90), timedelta(days=400)
+KEPT = {"keep": KEEP, "keep_audit": KEEP_AUDIT, "keep_inbox": KEEP}
 LONG_AGO, LATELY = NOON - timedelta(days=200), NOON - timedelta(days=10)
 TABLES = (
     "audit", "dead_letter", "document", "event_log", "inbox", "incident", "incident_view", "plan", "plan_view", "run",
@@ -121,7 +122,7 @@ async def test_what_ended_long_ago_is_gone_and_all_else_is_there(database, monke
     monkeypatch.setattr(retention, "BITE", bite)
     await fill(database)
     before = await counts(database)
-    gone = await forget(database, now=NOON, keep=KEEP, keep_audit=KEEP_AUDIT)
+    gone = await forget(database, now=NOON, **KEPT)
     assert gone == {
         "plan_view": 1, "step_view": 1, "plan": 1, "run": 2, "run_step": 2, "run_order": 1, "document": 2,
         "incident": 1, "incident_view": 1, "event_log": 2, "inbox": 1, "dead_letter": 1, "audit": 1,
@@ -134,11 +135,19 @@ async def test_what_ended_long_ago_is_gone_and_all_else_is_there(database, monke
     assert await names(database, EventRow.id) == ["e-follow", "e-i-new", "e-i-open", "e-new", "e-open"]
     assert await names(database, DeadLetterRow.state) == ["dead"]
     assert await names(database, AuditRow.subject) == ["kept"]
-    assert await forget(database, now=NOON, keep=KEEP, keep_audit=KEEP_AUDIT) == {}
+    assert await forget(database, now=NOON, **KEPT) == {}
 
 
 async def test_an_event_that_the_broker_does_not_have_stays(database):
     await fill(database)
     async with database.writing() as transaction:
         transaction.session.add(PositionRow(consumer="relay", seq=0))
-    assert "event_log" not in await forget(database, now=NOON, keep=KEEP, keep_audit=KEEP_AUDIT)
+    assert "event_log" not in await forget(database, now=NOON, **KEPT)
+
+
+@pytest.mark.parametrize("held", [timedelta(days=300), retention.FOR_EVER])
+async def test_what_a_broker_may_deliver_again_is_known_as_done_for_as_long(database, held):
+    await fill(database)
+    gone = await forget(database, now=NOON, keep=KEEP, keep_audit=KEEP_AUDIT, keep_inbox=held)
+    assert "inbox" not in gone
+    assert gone["plan"] == 1

@@ -21,6 +21,10 @@ class PermanentError(RestowError):
     """Trying again is useless: the cloud or the caller must change first."""
 
 
+class CredentialError(PermanentError):
+    """The other side refuses who we are or our roles: nothing was done, and nothing is known, until that is mended."""
+
+
 class NotFoundError(PermanentError):
     """The named host, server or record does not exist."""
 

@@ -14,8 +14,16 @@ HANDLER_SECONDS = Histogram(
 )  # fmt: skip
 LAG = Gauge("restow_consumer_lag_events", "Events in the log that a consumer group has not dealt with.",
             ["group", "topic"])  # fmt: skip
+SERVICE = Gauge("restow_service_info", "1 for each service that this process runs.", ["service", "version"])
+BROKER_AWAY = Gauge("restow_broker_away_seconds", "For how long the broker has not answered this process.")
 RELAYED = Counter("restow_relayed_events_total", "Events that the broker has acknowledged.", ["topic"])
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
+
+
+def start_at_zero(group: str) -> None:
+    """What is counted for a consumer group is there before it happens: a first occurrence is then seen to be one."""
+    for counter in (DEAD_LETTERS, RETRIES):
+        counter.labels(group)
 
 
 def exposition(registry: CollectorRegistry = REGISTRY) -> bytes:

@@ -78,7 +78,7 @@ async def test_a_rotation_has_both_keys_valid_until_the_old_one_is_taken_out(fil
 
 async def test_a_key_that_a_person_revoked_is_not_brought_back_by_the_file(file: KeyFile, database: Database) -> None:
     key = a_key()
-    file.file.write_text(f"ann admin {key}\n")
+    file.file.write_text(f"ann operator {key}\n")
     await file.look()
     async with database.writing() as transaction:
         await keys.revoke_key(transaction, StillClock(), key="ann", by="eve")

@@ -4,6 +4,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from restow.cloud.changes import changed
+from restow.cloud.model import HostState
 from restow.errors import BadInputError
 from restow.messages.request import Changes, parse_request
 from restow_api.checking import check_request
@@ -12,11 +13,15 @@ from restow_api.routes.signals import host_of_labels
 from restow_api.settings import ApiSettings
 from support.builders import a_cloud, a_host, a_server
 
-CLOUD = a_cloud([a_host("host-1"), a_host("host-2.lab.example")], [a_server("s1", on="host-1", name="web")])
+CLOUD = a_cloud(
+    [a_host("host-1"), a_host("host-2.lab.example"), a_host("host-3", state=HostState.DOWN)],
+    [a_server("s1", on="host-1", name="web")],
+)
 
 WRONG = [
     ({"goal": "evacuate", "hosts": ["hots-1"]}, "hosts.0", "host-1"),
-    ({"goal": "recover", "hosts": ["host-1", "nobody"]}, "hosts.1", "name of a host"),
+    ({"goal": "recover", "hosts": ["host-3", "nobody"]}, "hosts.1", "name of a host"),
+    ({"goal": "recover", "hosts": ["host-3", "host-1"]}, "hosts.1", "this one is up; evacuate"),
     ({"goal": "reach", "targets": {"s9": "host-1"}}, "targets.s9", "s1"),
     ({"goal": "reach", "targets": {"web": "host-1"}}, "targets.web", "the server called web has the id s1"),
     ({"goal": "reach", "targets": {"s1": "host-9"}}, "targets.s1", "host-1"),
@@ -25,7 +30,8 @@ WRONG = [
     ({"goal": "consolidate", "exclude_hosts": ["x"]}, "exclude_hosts.0", "host-1"),
     ({"goal": "consolidate", "avoid": [{"server": "s1", "host": "x"}]}, "avoid.0.host", "host-1"),
     ({"goal": "defragment", "shape": {"cpu": 4}}, "shape.cpu", "vcpu"),
-    ({"goal": "defragment", "shape": {"vcpu": -4}}, "shape.vcpu", "0 or more"),
+    ({"goal": "defragment", "shape": {"vcpu": -4}}, "shape.vcpu", "above 0"),
+    ({"goal": "defragment", "shape": {"vcpu": 4, "memory_mib": 0}}, "shape.memory_mib", "above 0"),
     ({"goal": "then", "goals": [{"goal": "evacuate", "hosts": ["x"]}]}, "goals.0.hosts.0", "host-1"),
     ({"goal": "then", "goals": [{"goal": "rebalance", "domain": "other"}]}, "goals.0.domain", "region-one"),
 ]
@@ -38,6 +44,10 @@ def test_a_name_that_the_cloud_does_not_know_is_told_with_the_closest(document, 
     (error,) = caught.value.errors
     assert error.field == field
     assert expected in error.expected
+
+
+def test_a_host_that_an_incident_calls_failed_is_recovered_though_the_cloud_still_calls_it_up():
+    check_request(parse_request({"goal": "recover", "hosts": ["host-1"]}), CLOUD, failed=frozenset({"host-1"}))
 
 
 def test_what_the_cloud_knows_passes():

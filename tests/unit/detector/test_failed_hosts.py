@@ -238,7 +238,7 @@ def test_a_returned_host_that_takes_no_servers_is_an_incident_until_somebody_ena
 
 
 def test_a_host_that_comes_back_before_anything_was_done_is_cleared_and_its_plan_taken_back():
-    watch = a_watch(policy=Policy(thresholds=FULL_ENOUGH))  # no rule: nothing is asked for
+    watch = a_watch(policy=Policy(rules=(), thresholds=FULL_ENOUGH))  # no rule: nothing is asked for
     watch.crash("h3")
     watch.look(40)
     assert watch.refused("no-rule")

@@ -5,15 +5,19 @@ import asyncio
 import pytest
 from sqlalchemy import select
 
-from restow.clock import SystemClock
+from restow.clock import ScaledClock, SystemClock
 from restow.database.engine import EVENT_BYTES_MAX, Database
 from restow.database.tables import EventRow, InboxRow, Row
 from restow.errors import PermanentError
 from restow.log.dead import list_letters
-from restow.log.delivery import RETRY_DELAYS_S, Delivery
+from restow.log.delivery import DATABASE_RETRY_S, RETRY_DELAYS_S, Delivery
+from restow.log.embedded import EmbeddedLog
 from restow.log.envelope import from_kafka, to_kafka
 from restow.messages.events import Refusal, effect_of
-from support.logs import Recorder, an_event
+from restow.simulation.virtual_loop import run_virtual
+from support.away import FickleDatabase
+from support.builders import NOON
+from support.logs import EFFECTS, Recorder, _metadata, an_event
 
 
 class PatientClock(SystemClock):
@@ -24,6 +28,17 @@ class PatientClock(SystemClock):
 
     async def sleep(self, seconds):
         self.slept.append(seconds)
+
+
+async def prepared(database):
+    async with database.engine.begin() as connection:
+        await connection.run_sync(Row.metadata.create_all)
+        await connection.run_sync(_metadata.create_all)
+
+
+async def effects(database):
+    async with database.reading() as session:
+        return [row.event for row in await session.execute(select(EFFECTS).order_by(EFFECTS.c.seq))]
 
 
 @pytest.fixture
@@ -61,6 +76,68 @@ async def test_a_dead_letter_that_cannot_be_handled_makes_no_further_dead_event(
     async with database.reading() as session:
         assert len((await session.execute(select(EventRow))).all()) == 1
     assert len(await list_letters(database)) == 2
+
+
+async def appended(database, *numbers):
+    async with database.writing() as transaction:
+        transaction.emit(*(an_event(number, domain="d") for number in numbers))
+
+
+def test_a_database_that_is_away_for_hours_ends_no_consumer_and_costs_no_event(tmp_path):
+    async def story():
+        clock = ScaledClock(NOON)
+        database = FickleDatabase(f"sqlite:///{tmp_path}/a.db", inline=True)
+        await prepared(database)
+        await appended(database, 1)
+        went = asyncio.Event()
+
+        async def go_away(event):
+            if event.subject == "1" and not went.is_set():
+                went.set()
+                database.away = True
+
+        handler = Recorder(group="g", prefix="d", before=go_away)
+        log = EmbeddedLog(database, Delivery(database, clock))
+        running = asyncio.create_task(log.run(handler))
+        await went.wait()
+        await clock.sleep(3 * 3600)
+        assert not running.done()
+        database.away = False
+        await appended(database, 2)
+        await clock.sleep(10)
+        assert await effects(database) == ["d-0001", "d-0002"]
+        assert await list_letters(database) == ()
+        log.drain()
+        await running
+        await database.close()
+
+    run_virtual(story())
+
+
+@pytest.mark.parametrize("when", ["before the first event", "an event is at hand"])
+def test_who_is_asked_to_stop_does_not_wait_for_a_database_that_is_away(tmp_path, when):
+    async def story():
+        clock = ScaledClock(NOON)
+        database = FickleDatabase(f"sqlite:///{tmp_path}/a.db", inline=True)
+        await prepared(database)
+        await appended(database, 1)
+        database.away = when == "before the first event"
+
+        async def go_away(_):
+            database.away = True
+
+        log = EmbeddedLog(database, Delivery(database, clock))
+        running = asyncio.create_task(log.run(Recorder(group="g", prefix="d", before=go_away)))
+        await clock.sleep(100)
+        asked = clock.now()
+        log.drain()
+        await running
+        assert (clock.now() - asked).total_seconds() <= DATABASE_RETRY_S
+        database.away = False
+        assert await effects(database) == []
+        await database.close()
+
+    run_virtual(story())
 
 
 async def test_two_events_of_one_domain_are_never_at_hand_together(database):

@@ -3,11 +3,13 @@ import asyncio
 import pytest
 from sqlalchemy import select
 
+from restow import __version__
 from restow.clock import SystemClock
 from restow.database.engine import Database
 from restow.database.leases import Leases
 from restow.database.tables import LeaseRow, Row
 from restow.errors import BadInputError
+from restow.metrics import exposition
 from restow.runtime.blocking import InPlaceBlocking
 from restow.runtime.health import failures
 from restow.runtime.installation import Installation, LoopDiedError
@@ -107,15 +109,18 @@ async def test_a_handler_that_does_not_end_in_time_is_cut_off_and_its_event_come
     assert await effects(context.database) == ["d-0001"]
 
 
-@pytest.mark.parametrize("how", ["raises", "returns"])
+@pytest.mark.parametrize("how", ["raises", "returns", "is cancelled"])
 async def test_a_loop_that_ends_by_itself_is_named_and_the_process_is_not_ready(context, how):
     async def end():
         if how == "raises":
             raise OSError("the disk is full")
+        if how == "is cancelled":  # a library may do that to its caller
+            raise asyncio.CancelledError
 
     installation = Installation(context, builders={"one": lambda _: Service("one", loops=(Loop("sweeper", end),))})
     await installation.start()
-    with pytest.raises(LoopDiedError, match="one: sweeper ended: " + ("OSError: the disk" if how == "raises" else "w")):
+    said = {"raises": "OSError: the disk", "returns": "without an error", "is cancelled": "CancelledError: by nobody"}
+    with pytest.raises(LoopDiedError, match=f"one: sweeper ended: {said[how]}"):
         await asyncio.wait_for(installation.wait(), 5)
     assert "one: sweeper ended" in (await failures(installation.checks()))["consumers and loops"]
     await installation.stop()
@@ -145,6 +150,19 @@ async def test_a_killed_service_comes_back_under_another_name(context):
     await installation.revive("one")
     await installation.stop()
     assert seen == ["here", "here/one-1"]
+
+
+async def test_what_a_service_counts_is_told_before_it_happens_and_the_service_with_its_version(context):
+    def build(given):
+        return Service("one", handlers=(Recorder(group="of-the-metrics", prefix="d"),))
+
+    installation = Installation(context, builders={"one": build})
+    await installation.start()
+    told = exposition().decode()
+    await installation.stop()
+    assert 'restow_dead_letters_total{group="of-the-metrics"} 0.0' in told
+    assert 'restow_event_retries_total{group="of-the-metrics"} 0.0' in told
+    assert f'restow_service_info{{service="one",version="{__version__}"}} 1.0' in told
 
 
 def test_a_service_that_is_not_installed_is_refused_with_those_that_are(context):

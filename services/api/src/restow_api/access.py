@@ -16,7 +16,7 @@ from restow.errors import FieldError
 from restow_api import keys
 from restow_api.front import Front
 from restow_api.keys import Principal, Role
-from restow_api.problems import ProblemError
+from restow_api.problems import ProblemError, in_words
 
 SESSION_COOKIE = "restow_session"
 
@@ -153,7 +153,7 @@ async def _authenticated(request: Request, *, console: bool) -> Principal:
     if scheme and not console:
         principal = await keys.principal_of_key(front.database, key.strip()) if scheme.lower() == "bearer" else None
     elif cookie and (console or request.method == "GET"):  # the API itself takes no orders from a cookie
-        principal = await keys.principal_of_session(front.database, front.clock, cookie)
+        principal = await keys.principal_of_session(front.database, front.wall, cookie)
         if console and request.method == "POST" and principal is not None:
             await check_form(request, cookie)
     if principal is None:
@@ -167,7 +167,7 @@ async def allowed_to_see(request: Request) -> Principal | None:
     """Who has a session, for the page that is also the way in."""
     cookie = request.cookies.get(SESSION_COOKIE)
     front = front_of(request)
-    return None if cookie is None else await keys.principal_of_session(front.database, front.clock, cookie)
+    return None if cookie is None else await keys.principal_of_session(front.database, front.wall, cookie)
 
 
 async def check_form(request: Request, cookie: str) -> None:
@@ -216,4 +216,4 @@ def _checked_input(request: Request, known: set[str]) -> None:
     repeated = {name for name, _ in given if len(request.query_params.getlist(name)) > 1}
     wrong += [FieldError(name, request.query_params[name], "given once") for name in sorted(repeated & known)]
     if wrong:
-        raise ProblemError(422, "; ".join(str(one) for one in wrong), errors=wrong)
+        raise ProblemError(422, in_words(wrong), errors=wrong)

@@ -60,12 +60,15 @@ class Client:
 
         self._where = where
         try:
+            url = httpx2.URL(where.url)
+            if url.scheme not in ("http", "https") or not url.host:
+                raise ValueError("it begins with http:// or https:// and names a host")
             self._http = httpx2.Client(
                 base_url=where.url, timeout=TIMEOUT_S, transport=transport,
                 headers={"Authorization": f"Bearer {where.key()}", "Accept": "application/json"},
             )  # fmt: skip
         except (httpx2.InvalidURL, ValueError) as error:
-            stop(f"--url {where.url}: not a URL ({error})", BAD_INPUT)
+            stop(f"--url, RESTOW_URL: got {where.url!r}, expected a URL ({error})", BAD_INPUT)
 
     def close(self) -> None:
         self._http.close()
@@ -128,12 +131,17 @@ def refused(response: "httpx2.Response") -> NoReturn:
     try:
         problem = response.json()
         lines = [
-            f"{one['field']}: got {one['value']!r}, expected {one['expected']}" for one in problem.get("errors") or ()
+            f"{one['field']}: got {_quoted(one['value'])}, expected {one['expected']}"
+            for one in problem.get("errors") or ()
         ]
         message = "\n".join(lines) or str(problem["detail"])
     except (ValueError, KeyError, TypeError, AttributeError):
         message = f"the server answered {response.status_code} {response.reason_phrase}"
     stop(message, _EXIT_OF_STATUS.get(response.status_code, FAILED))
+
+
+def _quoted(value: object) -> str:
+    return repr(value) if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _given(params: dict[str, Any]) -> dict[str, Any]:

@@ -65,12 +65,17 @@ async def read_log(
 
 
 async def place_in_log(database: Database, last_event_id: str) -> int:
-    """Where a reader stopped: the number that the stream gave, or an event's own id. Raises BadInputError."""
+    """Where a reader stopped: the number that the stream gave, or an event's own id.
+
+    Raises BadInputError, also for a number that this log has not come to: its reader would wait for ever.
+    """
+    seq: int | None
     if last_event_id.isascii() and last_event_id.isdigit() and len(last_event_id) <= 18:
-        return int(last_event_id)
-    async with database.reading() as session:
-        wanted = select(EventRow.seq).where(EventRow.id == last_event_id.replace("\x00", "?"))
-        seq = (await session.execute(wanted)).scalar_one_or_none()
+        seq = int(last_event_id) if int(last_event_id) <= await end_of_log(database) else None
+    else:
+        async with database.reading() as session:
+            wanted = select(EventRow.seq).where(EventRow.id == last_event_id.replace("\x00", "?"))
+            seq = (await session.execute(wanted)).scalar_one_or_none()
     if seq is None:
         raise BadInputError(
             "header", (FieldError("Last-Event-ID", last_event_id, "an id that this stream gave, or an event's id"),)

@@ -24,6 +24,7 @@ from restow_api.store import IncidentViewRow, PlanViewRow, StepViewRow
 _ORDER = {"requested": 0, "proposed": 1, "approved": 2, "running": 3, "paused": 3}
 ENDED = frozenset({"finished", "failed", "rejected", "cancelled", "stale"})
 STATES = (*_ORDER, *sorted(ENDED))
+SEEN, SEEN_MAX = "acknowledgements", 100  # in the body of an incident: the commands that said so
 _STATE_OF = {"started": "running", "resumed": "running"}
 
 PLAN_EVENTS = (
@@ -139,7 +140,10 @@ def fold_incident(view: IncidentViewRow | None, event: Event) -> IncidentViewRow
         )  # fmt: skip
     if view.state == "closed":
         return view
-    view.body = json.dumps({**json.loads(view.body), **message.dump()})
+    body, told = json.loads(view.body), message.dump()
+    if event.causation is not None and event.causation in body.get(SEEN, ()):
+        del told["why"]  # that somebody has seen it is not why it is there
+    view.body = json.dumps({**body, **told})
     view.hosts = json.dumps(message.hosts)
     view.symptom, view.updated_at = message.symptom, event.time
     if isinstance(message, IncidentClosed):
@@ -147,10 +151,15 @@ def fold_incident(view: IncidentViewRow | None, event: Event) -> IncidentViewRow
     return view
 
 
-def acknowledge(view: IncidentViewRow, *, by: str, at: datetime) -> None:
-    """The first who sees it is remembered."""
+def acknowledge(view: IncidentViewRow, *, by: str, at: datetime, event: str | None = None) -> None:
+    """The first who sees it is remembered, and each command, so that what it brings about is known."""
     if view.acknowledged_at is None:
         view.acknowledged_at, view.acknowledged_by = at, by
+    if event is None:
+        return
+    body = json.loads(view.body)
+    seen = dict.fromkeys([*body.get(SEEN, ()), event])
+    view.body = json.dumps({**body, SEEN: list(seen)[-SEEN_MAX:]})
 
 
 # --- what may be done with a plan in which state -------------------------------------------------

@@ -8,15 +8,16 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 
 from sqlalchemy import delete, select
 
-from restow.clock import Clock
+from restow.clock import Clock, SystemClock
 from restow.cloud.changes import changed
 from restow.cloud.port import FAULTS, FaultInjection
 from restow.database.engine import Database, Transaction
 from restow.database.tables import EventRow
-from restow.errors import BadInputError, FieldError, NotFoundError, close_names
+from restow.errors import BadInputError, FieldError, NotFoundError
 from restow.ids import HostName, id_of_effect
 from restow.messages.base import Message
 from restow.messages.events import (
@@ -37,6 +38,7 @@ from restow_api.checking import check_request
 from restow_api.clouds import CloudReads
 from restow_api.folding import acknowledge, new_plan_view, undo_plan_id, why_not
 from restow_api.keys import Principal, Role
+from restow_api.maintenance import hosts_in_maintenance
 from restow_api.policies import keep_policy, policy_in_force, version_of
 from restow_api.present import plan_summary
 from restow_api.problems import ProblemError
@@ -44,6 +46,7 @@ from restow_api.settings import ApiSettings
 from restow_api.store import AuditRow, IdempotencyRow, IncidentViewRow, PlanViewRow, SessionRow
 
 SOURCE = "restow/api"
+OPPOSITE = {"approve": "reject", "reject": "approve"}  # of two orders at the same time the first counts
 IDS_AT_ONCE = 500  # databases bound the number of parameters
 
 
@@ -58,14 +61,18 @@ class Asked:
 
 @dataclass(slots=True)
 class Front:
+    """`wall` ages what browsers and callers hold on to: it must not end sooner where simulated time runs faster."""
+
     context: Context
     settings: ApiSettings
+    wall: Clock = field(default_factory=SystemClock)
     clouds: CloudReads = field(init=False)
     stopping: bool = False
     streams: int = 0
 
     def __post_init__(self) -> None:
-        self.clouds = CloudReads(self.context.clouds, self.settings.cloud_cache_s)
+        ordered = partial(hosts_in_maintenance, self.context.database)
+        self.clouds = CloudReads(self.context.clouds, self.settings.cloud_cache_s, ordered)
 
     @property
     def database(self) -> Database:
@@ -89,9 +96,14 @@ class Front:
         await self._check_mode(asked.who, request)
         domain = self.clouds.domain(request.domain, where="domain" if changes is None else "request.domain")
         cloud = changed(await self.clouds.read(domain), changes)
-        check_request(request, cloud, prefix="" if changes is None else "request.")
+        failed = await reading.failed_hosts(self.database, domain) if changes is None else frozenset()
+        check_request(request, cloud, prefix="" if changes is None else "request.", failed=failed)
         plan = self.context.new_id()
-        message = PlanRequest(plan=plan, request=request, requested_by=asked.who.name, changes=changes)
+        # whoever may let a plan run by itself has approved it by asking so
+        approved_by = asked.who.name if request.mode is Mode.AUTO else None
+        message = PlanRequest(
+            plan=plan, request=request, requested_by=asked.who.name, approved_by=approved_by, changes=changes
+        )
         event = self._event(asked, "restow.command.plan.request", message, domain=domain, subject=plan, story=plan)
         async with self.database.writing() as transaction:
             view = new_plan_view(message, event)
@@ -102,7 +114,7 @@ class Front:
                     return _same_answer(held, digest)
                 transaction.session.add(
                     IdempotencyRow(caller=asked.who.key, key=asked.idempotency_key, digest=digest, plan=plan,
-                                   body=json.dumps(answer), at=self.clock.now())
+                                   body=json.dumps(answer), at=self.wall.now())
                 )  # fmt: skip
             transaction.session.add(view)
             self._audit(transaction, asked.who, "plan.request", event, why=request.reason)
@@ -128,13 +140,20 @@ class Front:
             id=id_of_effect(plan, f"command/{verb}") if once else None,
         )  # fmt: skip
         async with self.database.writing() as transaction:
+            held = await transaction.session.get(PlanViewRow, plan, with_for_update=True)
+            other = OPPOSITE.get(verb)
+            decided = other is not None and await _is_in_log(transaction, id_of_effect(plan, f"command/{other}"))
             if verb == "undo":
-                held = await transaction.session.get(PlanViewRow, plan)
                 view.undone_by = undo_plan_id(plan)
                 if held is not None:
                     held.undone_by = view.undone_by
-            self._audit(transaction, asked.who, f"plan.{verb}", event, why=why)
-            transaction.emit(event)
+            if not decided:
+                self._audit(transaction, asked.who, f"plan.{verb}", event, why=why)
+                transaction.emit(event)
+        if decided:
+            reason = f"somebody else asked to {other} this plan at the same time, and was first"
+            await self.audit_refusal(asked.who, action=f"plan.{verb}", subject=plan, why=reason, domain=view.domain)
+            raise ProblemError(409, reason)
         return view
 
     async def _check_mode(self, who: Principal, request: AnyRequest) -> None:
@@ -154,7 +173,7 @@ class Front:
             return None
         async with self.database.reading() as session:
             held = await session.get(IdempotencyRow, (asked.who.key, asked.idempotency_key))
-        oldest = self.clock.now() - timedelta(seconds=self.settings.idempotency_kept_s)
+        oldest = self.wall.now() - timedelta(seconds=self.settings.idempotency_kept_s)
         return None if held is None or held.at < oldest else _same_answer(held, digest)
 
     # --- incidents, hosts, policy, faults ---------------------------------------------------------
@@ -175,7 +194,7 @@ class Front:
                 held = await transaction.session.get(IncidentViewRow, incident, with_for_update=True)
                 for one in (view, held):
                     if one is not None:
-                        acknowledge(one, by=asked.who.name, at=event.time)
+                        acknowledge(one, by=asked.who.name, at=event.time, event=event.id)
             self._audit(transaction, asked.who, f"incident.{verb}", event, why=why)
             transaction.emit(event)
         return view
@@ -192,17 +211,21 @@ class Front:
             transaction.emit(event)
         return event
 
-    async def put_policy(self, asked: Asked, policy: Policy, *, if_match: str | None = None) -> Policy:
-        """Raises ProblemError (412) if another policy than `if_match` is in force."""
+    def check_policy(self, policy: Policy) -> None:
+        """Whether it fits this installation. Raises BadInputError."""
         domains = set(self.context.clouds.domains())
         wrong = [
-            FieldError(f"rules.{index}.scope.domains", name, "one of " + ", ".join(sorted(domains)))
+            FieldError(f"rules.{index}.scope.domains.{place}", name, "one of " + ", ".join(sorted(domains)))
             for index, rule in enumerate(policy.rules)
-            for name in rule.scope.domains
+            for place, name in enumerate(rule.scope.domains)
             if name not in domains
         ]
         if wrong:
             raise BadInputError("policy", tuple(wrong))
+
+    async def put_policy(self, asked: Asked, policy: Policy, *, if_match: str | None = None) -> Policy:
+        """Raises BadInputError, and ProblemError (412) if another policy than `if_match` is in force."""
+        self.check_policy(policy)
         in_force = version_of(await policy_in_force(self.database))
         if if_match not in (None, "*", in_force):
             raise ProblemError(412, f"the policy in force is another: its ETag is {in_force}; read it and try again")
@@ -225,18 +248,16 @@ class Front:
         where, port = self._faults(domain, of_host=await self._domain_of(host, domain))
         if kind not in FAULTS:
             raise BadInputError("fault", (FieldError("kind", kind, "one of " + ", ".join(FAULTS)),))
-        hosts = (await self.clouds.read(self.clouds.domain(where))).host_by_name
-        if host not in hosts:
-            expected = "the name of a host" + close_names(host, frozenset(hosts))
-            raise BadInputError("fault", (FieldError("host", host, expected),))
+        self.clouds.check_host(host, (await self.clouds.read(self.clouds.domain(where)),), what="fault")
         await port.inject(kind, HostName(host))
         await self._note(asked.who, "fault.inject", subject=host, domain=where, why=kind)
         return where
 
     async def clear_faults(self, asked: Asked, *, host: str | None = None, domain: str | None = None) -> None:
-        """End the faults of a host, or all. Raises ProblemError (404), NotFoundError."""
+        """End the faults of a host, or all. Raises ProblemError (404), BadInputError."""
         if host is not None:
             self._faults(domain, of_host=None)
+            self.clouds.check_host(host, await self.clouds.read_all(domain), what="fault")
             cloud, _ = await self.clouds.host(host, domain)
             domain = cloud.domain
         wanted = (self.clouds.domain(domain),) if domain is not None else self.context.clouds.domains()
@@ -321,7 +342,7 @@ class Front:
 
     async def put_away(self) -> None:
         """Forget answers and sessions whose time has passed."""
-        now = self.clock.now()
+        now = self.wall.now()
         oldest = now - timedelta(seconds=self.settings.idempotency_kept_s)
         async with self.database.writing() as transaction:
             await transaction.session.execute(delete(IdempotencyRow).where(IdempotencyRow.at < oldest))
@@ -329,6 +350,10 @@ class Front:
 
     def is_stopping(self) -> Callable[[], bool]:
         return lambda: self.stopping
+
+
+async def _is_in_log(transaction: Transaction, event_id: str) -> bool:
+    return (await transaction.session.execute(select(EventRow.seq).where(EventRow.id == event_id))).first() is not None
 
 
 def _digest_of(request: AnyRequest, changes: Changes | None) -> str:

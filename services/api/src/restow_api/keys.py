@@ -19,7 +19,7 @@ from sqlalchemy import delete, select
 
 from restow.clock import Clock
 from restow.database.engine import Database, Transaction
-from restow.errors import BadInputError, FieldError, NotFoundError
+from restow.errors import BadInputError, FieldError, NotFoundError, PermanentError
 from restow_api.store import ApiKeyRow, AuditRow, SessionRow
 
 
@@ -43,6 +43,10 @@ class Principal:
     key: str
     name: str
     role: Role
+
+
+class LastAdminError(PermanentError):
+    """Without this key nobody may make keys any more."""
 
 
 SECRET_BYTES = 32
@@ -112,11 +116,16 @@ async def make_key(
 async def revoke_key(
     transaction: Transaction, clock: Clock, *, key: str, by: str, by_role: str = Role.ADMIN
 ) -> ApiKeyRow:
-    """By id or by name; its sessions end too. Raises NotFoundError."""
+    """By id or by name; its sessions end too. Raises NotFoundError, LastAdminError."""
     wanted = select(ApiKeyRow).where((ApiKeyRow.id == key) | (ApiKeyRow.name == key), ApiKeyRow.revoked_at.is_(None))
     row = (await transaction.session.execute(wanted.order_by(ApiKeyRow.id))).scalars().first()
     if row is None:
         raise NotFoundError(f"no valid key has the id or the name {key!r}")
+    if row.role == Role.ADMIN.value:
+        # locked, so that of two admins who revoke each other's keys one is told
+        admins = select(ApiKeyRow.id).where(ApiKeyRow.role == Role.ADMIN.value, ApiKeyRow.revoked_at.is_(None))
+        if len((await transaction.session.execute(admins.with_for_update())).all()) == 1:
+            raise LastAdminError(f"{row.name} is the last valid admin key: nobody could make another; make one first")
     row.revoked_at = clock.now()
     await transaction.session.execute(delete(SessionRow).where(SessionRow.key == row.id))
     transaction.session.add(

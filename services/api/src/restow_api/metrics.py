@@ -7,6 +7,8 @@ the views by every process alike: take the largest, not the sum.
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import product
+from typing import get_args
 
 from prometheus_client import Counter, Gauge, Histogram
 from sqlalchemy import func, select
@@ -15,7 +17,10 @@ from restow.database.engine import Database
 from restow.database.tables import PositionRow
 from restow.log.embedded import end_of_log
 from restow.log.relay import POSITION
-from restow_api.folding import ENDED
+from restow.messages.plan import Action
+from restow.messages.request import AnyRequest
+from restow.policy import Symptom
+from restow_api.folding import ENDED, STATES
 from restow_api.store import IncidentViewRow, PlanViewRow
 
 PLANS = Counter("restow_plans_total", "Plans that came into this state.", ["domain", "goal", "state"])
@@ -37,6 +42,28 @@ RELAY_POSITION = Gauge("restow_relay_position", "Number of the last event that t
 RELAY_BEHIND = Gauge("restow_relay_behind_events", "Events that the broker has not acknowledged yet.")
 MEASURED = Gauge("restow_stories_measured_timestamp_seconds", "When what is open was last read.")
 STEP_ENDS = frozenset({"finished", "failed", "skipped"})
+GOALS = tuple(get_args(kind.model_fields["goal"].annotation)[0] for kind in get_args(get_args(AnyRequest)[0]))
+# those by which a service keeps from acting; what else stops a request is counted from its first time on
+GUARDS = (
+    "blast-radius", "cloud-unreachable", "cool-down", "empty-cloud", "fence", "maintenance", "no-data", "no-rule",
+    "observe", "open-plans", "plan-state", "quorum", "readable-cloud", "recovery-first", "server-cool-down",
+    "snapshot-age",
+)  # fmt: skip
+
+
+def start_at_zero(domains: Iterable[str]) -> None:
+    """What is counted is there before it happens: a first occurrence is then seen to be one."""
+    for action in Action:
+        STEP_SECONDS.labels(action.value)
+    for symptom in get_args(Symptom):
+        REACTION.labels(symptom)
+    for domain in domains:
+        for guard in GUARDS:
+            REFUSALS.labels(domain, guard)
+        for action, end in product(Action, sorted(STEP_ENDS)):
+            STEPS.labels(domain, action.value, end)
+        for goal, state in product(GOALS, STATES):
+            PLANS.labels(domain, goal, state)
 
 
 @dataclass(frozen=True, slots=True)

@@ -277,6 +277,7 @@ class SignalsRead(BaseModel):
 
 class Valid(BaseModel):
     valid: Literal[True]
+    warnings: list[str] = Field(default=[], description="what is allowed and seldom meant")
 
 
 class Ready(BaseModel):

@@ -7,7 +7,7 @@ from typing import Any
 from restow.cloud.model import Cloud, Host, Server
 from restow.cloud.snapshot import host_document, server_document
 from restow.messages.plan import Plan
-from restow_api.folding import possible_verbs
+from restow_api.folding import ENDED, possible_verbs
 from restow_api.store import ApiKeyRow, AuditRow, IncidentViewRow, PlanViewRow, StepViewRow
 
 
@@ -33,6 +33,15 @@ def plan_summary(view: PlanViewRow) -> dict[str, Any]:
 def plan_read(view: PlanViewRow, document: bytes | None) -> dict[str, Any]:
     """A stored plan with the plan's document, null until there is one."""
     return {**plan_summary(view), "plan": None if document is None else json.loads(document)}
+
+
+def no_document(view: PlanViewRow) -> str:
+    """Why there is nothing to draw."""
+    if view.document is not None:
+        return f"plan {view.id} is {view.state}: its document has been forgotten"
+    if view.state in ENDED:
+        return f"plan {view.id} is {view.state}, and no plan was made" + (f": {view.why}" if view.why else "")
+    return f"plan {view.id} is {view.state}: it has no document yet"
 
 
 def steps_read(plan: Plan, went: dict[str, StepViewRow]) -> list[dict[str, Any]]:

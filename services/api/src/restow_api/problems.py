@@ -63,7 +63,7 @@ def as_problem(error: Exception) -> ProblemError:
         case ProblemError():
             return error
         case BadInputError():
-            return ProblemError(422, str(error), errors=error.errors)
+            return ProblemError(422, f"{error.what}: {in_words(error.errors)}", errors=error.errors)
         case NotFoundError():
             return ProblemError(404, str(error))
         case TransientError() | PermanentError():
@@ -89,13 +89,33 @@ def respond(problem: ProblemError, *, instance: str) -> Response:
     return Response(text, status_code=problem.status, headers=problem.headers, media_type=MEDIA_TYPE)
 
 
+def in_words(errors: Sequence[FieldError]) -> str:
+    """Every wrong field in one line, as JSON has its value."""
+    return "; ".join(f"{one.field}: got {_quoted(one.value)}, expected {one.expected}" for one in errors)
+
+
+def _quoted(value: object, *, length_max: int = 80) -> str:
+    shown = _shown(value)
+    text = repr(shown) if isinstance(shown, str) else json.dumps(shown, ensure_ascii=False)
+    return text if len(text) <= length_max else text[: length_max - 1] + "…"
+
+
 def _shown(value: object, *, length_max: int = 200) -> object:
-    """The value as given, if it is small and JSON knows it; else its beginning as text."""
+    """The value as given, if it is small and JSON knows it; else the beginning of its text."""
     if value is None or isinstance(value, bool | int):
         return value
     if isinstance(value, float):
         return value if abs(value) < float("inf") else repr(value)
-    text = value if isinstance(value, str) else repr(value)
+    if isinstance(value, str):
+        text = value
+    else:
+        try:
+            text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+        except (TypeError, ValueError):
+            text = repr(value)
+        else:
+            if len(text) <= length_max:
+                return value
     return text if len(text) <= length_max else text[: length_max - 1] + "…"
 
 
@@ -142,8 +162,7 @@ def install(
             )
             for line in error.errors()[:20]
         )
-        detail = "; ".join(str(one) for one in wrong)
-        return shown(request, ProblemError(422, detail, errors=wrong))
+        return shown(request, ProblemError(422, in_words(wrong), errors=wrong))
 
     for kind in (ProblemError, BadInputError, TransientError, PermanentError, Exception):
         app.add_exception_handler(kind, on_error)

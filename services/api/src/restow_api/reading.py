@@ -136,6 +136,14 @@ async def incidents(
     return page_of(found, limit=limit, cursor=lambda one: cursor_of("incidents", one.opened_at.isoformat(), one.id))
 
 
+async def failed_hosts(database: Database, domain: str) -> frozenset[str]:
+    """Hosts that an open incident calls failed."""
+    row = IncidentViewRow
+    wanted = select(row.hosts).where(row.state == "open", row.symptom == "failed-host", row.domain == domain)
+    async with database.reading() as session:
+        return frozenset(host for hosts in (await session.execute(wanted)).scalars() for host in json.loads(hosts))
+
+
 async def audit(
     database: Database, *, by: str | None, action: str | None, subject: str | None, after: str | None, limit: int
 ) -> Page[AuditRow]:

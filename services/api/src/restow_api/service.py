@@ -7,8 +7,9 @@ from fastapi import FastAPI, Request, Response
 
 from restow import __version__
 from restow.database.engine import DatabaseAwayError
+from restow.errors import TransientError
 from restow.runtime.service import Context, Loop, Service
-from restow_api import console, openapi, problems
+from restow_api import console, metrics, openapi, problems
 from restow_api.access import ACCESS, GuardedRoute, allowed_methods
 from restow_api.front import Front
 from restow_api.http import BodyLimit, Hardened, answer
@@ -25,6 +26,10 @@ log = structlog.get_logger(__name__)
 def build(context: Context) -> Service:
     """Raises BadInputError for a wrong setting."""
     front = Front(context, ApiSettings.from_environment(context.environment))
+    try:
+        metrics.start_at_zero(context.clouds.domains())
+    except TransientError as error:  # the front door opens without a cloud, too
+        log.warning("counters begin with what they first count: the domains are not known yet", error=str(error))
 
     keyed: tuple[Loop, ...] = ()
     if front.settings.api_keys_file is not None:

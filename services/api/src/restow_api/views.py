@@ -93,7 +93,7 @@ async def _acknowledge(transaction: Transaction, event: Event) -> None:
     assert isinstance(message, IncidentOrder)
     view = await transaction.session.get(IncidentViewRow, message.incident, with_for_update=True)
     if view is not None:
-        acknowledge(view, by=message.by, at=event.time)
+        acknowledge(view, by=message.by, at=event.time, event=event.id)
 
 
 async def _undo(transaction: Transaction, event: Event) -> None:

@@ -6,6 +6,7 @@ from restow.cloud.model import Cloud
 from restow.cloud.port import CloudPort
 from restow.database.engine import DatabaseAwayError
 from restow.database.leases import Lease, LeaseLostError, Leases
+from restow.database.patience import Patience
 from restow.policy import Policy
 from restow.runtime.service import Context
 from restow_detector import metrics, store
@@ -16,7 +17,7 @@ from restow_detector.settings import Settings
 from restow_detector.sources.heartbeats import NoAnswer, heartbeats, whole_cloud
 
 JUDGE_AGAIN_MAX = 5  # others write only when events arrive: more than this at one look is a fault
-DATABASE_AWAY_LOOKS_MAX = 120  # then the service stops and its supervisor starts it anew
+DATABASE_RETRY_S = 5.0
 
 log = structlog.get_logger(__name__)
 
@@ -36,34 +37,44 @@ class DomainLoop:
         self._cloud: Cloud | None = None
 
     async def run(self) -> None:
-        away = 0
-        while True:
-            poll_s = 5.0
-            try:
-                poll_s = await self.look_once()
-                away = 0
-            except DatabaseAwayError:
-                away += 1
-                if away >= DATABASE_AWAY_LOOKS_MAX:
-                    raise
-                log.warning("the database does not answer, nothing is judged", domain=self._domain)
-            await self._context.clock.sleep(poll_s)
+        patience = Patience("the database", self._context.clock, DATABASE_RETRY_S)
+        try:
+            while True:
+                try:
+                    poll_s = await self.look_once()
+                except DatabaseAwayError as error:
+                    await patience.pause(error, domain=self._domain, so="nothing is judged")
+                else:
+                    patience.over()
+                    await self._context.clock.sleep(poll_s)
+        finally:
+            self._let_go()
 
     async def look_once(self) -> float:
         """One look; the seconds until the next. Raises DatabaseAwayError."""
         policy = await self._policies.current()
         if await self._holds_lease():
             try:
-                await self._judge(await self._look(policy), policy)
+                memory = await self._judge(await self._look(policy), policy)
             except LeaseLostError:
-                self._lease = None
+                self._let_go()
                 log.info("another process looks after this domain now", domain=self._domain)
+            else:
+                if memory is not None:
+                    blind = memory.blind_since is not None
+                    metrics.looked(self._domain, at=self._context.clock.now(), blind=blind)
         return policy.evidence.poll_s
+
+    def _let_go(self) -> None:
+        self._lease = None
+        metrics.let_go(self._domain)
 
     async def _holds_lease(self) -> bool:
         now_s = self._context.clock.now().timestamp()
         if self._lease is None or now_s >= self._renew_at_s:
             self._lease = await self._leases.acquire(f"detector/{self._domain}")
+            if self._lease is None:
+                self._let_go()
             self._renew_at_s = now_s + self._settings.lease_ttl_s / 2
         return self._lease is not None
 
@@ -90,20 +101,22 @@ class DomainLoop:
         unwell = bool(memory.health or memory.incidents or memory.signals or memory.blind_since)
         return not quiet or unwell or not 0 <= age_s < policy.evidence.read_s
 
-    async def _judge(self, look: Seen | NoAnswer, policy: Policy) -> None:
+    async def _judge(self, look: Seen | NoAnswer, policy: Policy) -> Memory | None:
+        """What is remembered after this look; None if it was dropped."""
         for _ in range(JUDGE_AGAIN_MAX):
             now = self._context.clock.now()
             before = await store.load(self._context.database, self._domain, known=self._known)
             self._known = before
             verdict = judge(before.memory, look, policy, domain=self._domain, now=now)
             if verdict.memory is before.memory and not verdict.events:
-                return
+                return verdict.memory
             try:
                 await self._save(before, verdict)
             except store.MemoryMovedError:
                 continue
-            return
+            return verdict.memory
         log.warning("memory kept moving: this look is dropped, the next one judges", domain=self._domain)
+        return None
 
     async def _save(self, before: store.Stored, verdict: Verdict) -> None:
         assert self._lease is not None, "only the holder of the lease judges"
@@ -113,7 +126,6 @@ class DomainLoop:
             after = await store.save(transaction, self._domain, before, verdict, at=now)
         self._known = after
         metrics.count(self._domain, verdict)
-        metrics.BLIND.labels(self._domain).set(0 if verdict.memory.blind_since is None else 1)
         for event in verdict.events:
             log.info(event.type.removeprefix("restow."), domain=self._domain, subject=event.subject,
                      why=event.data.get("why", ""))  # fmt: skip

@@ -75,7 +75,7 @@ def _maintain(draft: Draft, event: Event, order: HostMaintenance) -> None:
     else:
         draft.maintenance.pop(order.host, None)
         why = f"maintenance ends, by {order.by}: {order.reason}"
-    told = HostEvent(host=order.host, why=why.rstrip(": "), by=order.by)
+    told = HostEvent(host=order.host, why=why.rstrip(": "), by=order.by, on=order.on)
     draft.events.append(
         effect_of(event, "restow.host.maintenance", told, source=SOURCE, subject=order.host, time=draft.now)
     )

@@ -4,6 +4,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
@@ -12,9 +13,11 @@ import typer
 if TYPE_CHECKING:
     from restow.database.engine import Database
     from restow.log.dead import Letter
+    from restow.runtime.settings import Settings
 
 T = TypeVar("T")
 REASON_SHOWN = 100
+ASK_BROKER_S = 10.0
 
 
 def register(app: typer.Typer) -> None:
@@ -47,10 +50,11 @@ def forget(
     keep_audit_days: Annotated[int, typer.Option(help="The same for the audit.", min=1)] = 400,
 ) -> None:
     """Forget stories that ended long ago; those that have not ended stay. For a nightly job."""
-    from datetime import UTC, datetime, timedelta
+    from datetime import UTC, datetime
 
     from restow.database.retention import forget as forget_stories
     from restow.errors import BadInputError, FieldError
+    from restow.runtime.logs import set_up_logs
     from restow.runtime.settings import read_settings
 
     settings = read_settings(os.environ)
@@ -58,11 +62,38 @@ def forget(
     if keep_days * 24 <= hours:
         expected = f"more than the {hours} hours that the broker keeps: what it may deliver again must be known here"
         raise BadInputError("usage", (FieldError("--keep-days", keep_days, expected),))
+    set_up_logs(level="warning", form="console")
     keep, keep_audit = timedelta(days=keep_days), timedelta(days=keep_audit_days)
+    keep_inbox = max(keep, _held_by_the_broker(settings, configured=timedelta(hours=hours)))
+    if keep_inbox > keep:
+        _say(f"what is done is remembered for {_days(keep_inbox)}: the broker may deliver it again for so long")
+    now = datetime.now(UTC)
     gone = _with_database(
-        lambda database: forget_stories(database, now=datetime.now(UTC), keep=keep, keep_audit=keep_audit)
+        lambda database: forget_stories(database, now=now, keep=keep, keep_audit=keep_audit, keep_inbox=keep_inbox)
     )
     _say(", ".join(f"{many} of {name}" for name, many in sorted(gone.items())) or "nothing is old enough")
+
+
+def _held_by_the_broker(settings: "Settings", *, configured: timedelta) -> timedelta:
+    """For how long the broker may have an event; where it cannot be asked, what the settings say."""
+    from restow.database.retention import FOR_EVER
+    from restow.log.kafka import BrokerAwayError, BrokerRefusesError, held_at_most
+    from restow.runtime.run import kafka_access
+
+    if not settings.kafka_bootstrap:
+        return configured
+    try:
+        held = asyncio.run(held_at_most(kafka_access(settings), timeout_s=ASK_BROKER_S))
+    except (BrokerAwayError, BrokerRefusesError) as error:
+        _say(f"how long the broker keeps events was not told, {_days(configured)} by the settings: {error}")
+        return configured
+    return FOR_EVER if held is None else held
+
+
+def _days(span: timedelta) -> str:
+    from restow.database.retention import FOR_EVER
+
+    return "ever" if span >= FOR_EVER else f"{span.total_seconds() / 86_400:.3g} days"
 
 
 def revise(
@@ -87,9 +118,9 @@ def revise(
 
 
 def create() -> None:
-    """Create the topics that are missing; what exists stays as it is."""
+    """Create the topics that are missing, keep all for as long as the settings say, and tell what else differs."""
     from restow.errors import BadInputError, FieldError
-    from restow.log.kafka import create_topics
+    from restow.log.kafka import arrange_topics
     from restow.runtime.logs import set_up_logs
     from restow.runtime.run import kafka_access, topic_settings
     from restow.runtime.settings import read_settings
@@ -99,9 +130,13 @@ def create() -> None:
         raise BadInputError("settings", (FieldError("RESTOW_KAFKA_BOOTSTRAP", "(absent)", "HOST:PORT of a broker"),))
     set_up_logs(level="warning", form="console")
     made = asyncio.run(
-        create_topics(kafka_access(settings), topic_settings(settings), timeout_s=settings.start_timeout_s)
+        arrange_topics(kafka_access(settings), topic_settings(settings), timeout_s=settings.start_timeout_s)
     )
-    _say("created " + ", ".join(made) if made else "all topics are there")
+    _say("created " + ", ".join(made.created) if made.created else "all topics are there")
+    for line in made.changed:
+        _say(f"changed: {line}")
+    for line in made.left:
+        _say(f"differs: {line}")
 
 
 def list_dead(

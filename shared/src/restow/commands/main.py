@@ -70,6 +70,10 @@ def run(arguments: Sequence[str]) -> int:
         return FAILED
     except BrokenPipeError:
         return _nobody_reads()
+    except OSError as error:
+        _nobody_reads()
+        complain(f"{error.filename or 'standard output'}: {error.strerror or error}")
+        return FAILED
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
     return code if isinstance(code, int) else DONE

@@ -2,9 +2,10 @@
 
 import asyncio
 import os
+import platform
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import IO, TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 Port = Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.", min=0, max=65535)]
 SEED_MAX = 2**63 - 1
 SPEED_MAX = 100_000.0
+LOCK = "in-use"
 
 
 def register(app: typer.Typer) -> None:
@@ -37,7 +39,10 @@ def up(
     seed: Annotated[int, typer.Option(help="Seed of the simulated cloud.", min=0, max=SEED_MAX)] = 1,
     speed: Annotated[float, typer.Option(help="Simulated seconds in a second.", min=0.01, max=SPEED_MAX)] = 1.0,
 ) -> None:
-    """Every installed service in one process, on a simulated cloud unless told otherwise."""
+    """Every installed service in one process, on a simulated cloud unless told otherwise.
+
+    A simulated cloud begins anew with each start; the database with its plans and keys stays.
+    """
     from restow.errors import BadInputError, FieldError
     from restow.runtime.logs import set_up_logs
     from restow.runtime.settings import read_settings
@@ -57,12 +62,7 @@ def up(
 
 
 async def _up(settings: "Settings", *, url: str, snapshot: Path | None, seed: int, speed: float | None) -> None:
-    from restow.clock import Clock, ScaledClock, SystemClock
-    from restow.cloud.connect import connect
-    from restow.database.engine import Database
-    from restow.database.schema import upgrade_database
     from restow.errors import BadInputError, FieldError
-    from restow.runtime.run import Process, first_start, latest_time, lease_times
 
     start = None if snapshot is None else _read_snapshot(snapshot)
     folder = settings.data_dir.expanduser()
@@ -71,6 +71,19 @@ async def _up(settings: "Settings", *, url: str, snapshot: Path | None, seed: in
     except OSError as error:
         expected = f"a folder to write to ({error.strerror})"
         raise BadInputError("usage", (FieldError("--data", str(folder), expected),)) from error
+    with _held(folder):
+        await _live(settings, folder, url=url, start=start, seed=seed, speed=speed)
+
+
+async def _live(
+    settings: "Settings", folder: Path, *, url: str, start: "Cloud | None", seed: int, speed: float | None
+) -> None:
+    from restow.clock import Clock, ScaledClock, SystemClock
+    from restow.cloud.connect import connect
+    from restow.database.engine import Database
+    from restow.database.schema import upgrade_database
+    from restow.runtime.run import Process, first_start, latest_time, lease_times
+
     secret = settings.database_url
     database = Database(secret.get_secret_value() if secret else f"sqlite:///{folder / 'restow.db'}")
     await upgrade_database(database)
@@ -90,6 +103,34 @@ async def _up(settings: "Settings", *, url: str, snapshot: Path | None, seed: in
 
     process.on_ready = tell
     await process.run()
+
+
+def _held(folder: Path) -> IO[str]:
+    """The folder kept for this process as long as the file is open: two would act on one database, each for itself.
+
+    The kernel lets go of it when the process dies, however it does. Raises BadInputError that names who holds it.
+    """
+    import fcntl
+
+    from restow.errors import BadInputError, FieldError
+
+    try:
+        file = (folder / LOCK).open("a+", encoding="utf-8")
+    except OSError as error:
+        expected = f"a folder to write to ({error.strerror})"
+        raise BadInputError("usage", (FieldError("--data", str(folder), expected),)) from error
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        with file:
+            file.seek(0)
+            holder = file.read().strip() or "another process"
+        expected = f"a folder that nobody uses: {holder} holds it"
+        raise BadInputError("usage", (FieldError("--data", str(folder), expected),)) from error
+    file.truncate(0)
+    file.write(f"process {os.getpid()} on {platform.node() or 'this machine'} (restow up)\n")
+    file.flush()
+    return file
 
 
 def run(

@@ -30,11 +30,16 @@ from restow.tracing import current_traceparent
 _LOG_LOCK = 0x7E57_0106  # any fixed number: the advisory lock for appending to the log
 # SQLSTATEs of PostgreSQL: connection lost, too many connections, shutting down or starting up, a lost race
 AWAY_STATES = ("08", "53300", "57P", "40001", "40P01")
+REFUSED_STATES = ("28", "3D000")  # who we are, or that there is such a database
 EVENT_BYTES_MAX = 4 * 2**20
 
 
 class DatabaseAwayError(TransientError):
     """The database does not answer; nothing of the transaction has happened, or its end is unknown."""
+
+
+class DatabaseRefusesError(PermanentError):
+    """The database answers, and refuses who we are or knows no database of that name: waiting does not help."""
 
 
 @dataclass(slots=True)
@@ -226,4 +231,6 @@ def translated(error: SQLAlchemyError | OSError) -> Exception:
         or state.startswith(AWAY_STATES)
     ):
         return DatabaseAwayError(f"the database does not answer: {getattr(error, 'orig', None) or error}")
+    if state.startswith(REFUSED_STATES):
+        return DatabaseRefusesError(f"the database refuses us: {getattr(error, 'orig', None) or error}")
     return error

@@ -17,6 +17,7 @@ from restow.database.tables import DeadLetterRow, DocumentRow, EventRow, InboxRo
 BITE = 1_000  # rows of one transaction: nobody waits long for the lock
 BITES_MAX = 100_000
 RELAY = "relay"
+FOR_EVER = timedelta(days=100 * 365)  # a broker without a limit
 
 
 def _table(name: str, *columns: str, times: tuple[str, ...] = ()) -> TableClause:
@@ -43,13 +44,16 @@ class Bite:
     chosen: ColumnElement[bool]
 
 
-async def forget(database: Database, *, now: datetime, keep: timedelta, keep_audit: timedelta) -> dict[str, int]:
+async def forget(
+    database: Database, *, now: datetime, keep: timedelta, keep_audit: timedelta, keep_inbox: timedelta
+) -> dict[str, int]:
     """Forget what ended before `now - keep`; how many rows went, by table. Raises DatabaseAwayError.
 
+    `keep_inbox`: for as long as a broker may deliver an event again, or it would be done a second time.
     Broken off, it leaves every story whole or wholly gone from a table, and the next run goes on.
     """
     gone: dict[str, int] = {}
-    for bite in _bites(now - keep, now - keep_audit):
+    for bite in _bites(now - keep, now - keep_audit, now - max(keep, keep_inbox)):
         for _ in range(BITES_MAX):
             many = await _take(database, bite)
             if not many:
@@ -58,7 +62,7 @@ async def forget(database: Database, *, now: datetime, keep: timedelta, keep_aud
     return gone
 
 
-def _bites(before: datetime, audited_before: datetime) -> Iterator[Bite]:
+def _bites(before: datetime, audited_before: datetime, done_before: datetime) -> Iterator[Bite]:
     """What hangs on something goes before it: a run that is broken off leaves nothing without its story."""
     ended = select(PLAN_VIEW.c.id).where(PLAN_VIEW.c.ended_at < before)
     closed = select(INCIDENT_VIEW.c.id).where(INCIDENT_VIEW.c.closed_at < before)
@@ -75,7 +79,7 @@ def _bites(before: datetime, audited_before: datetime) -> Iterator[Bite]:
     yield Bite(INCIDENT, ("id",), INCIDENT.c.id.in_(closed))
     yield Bite(INCIDENT_VIEW, ("id",), INCIDENT_VIEW.c.closed_at < before)
     yield Bite(_of(EventRow), ("seq",), _events(before))
-    yield Bite(_of(InboxRow), ("consumer", "event"), InboxRow.at < before)
+    yield Bite(_of(InboxRow), ("consumer", "event"), InboxRow.at < done_before)
     yield Bite(_of(DeadLetterRow), ("id",), and_(DeadLetterRow.at < before, DeadLetterRow.state == "replayed"))
     yield Bite(_of(DocumentRow), ("digest",), and_(DocumentRow.at < before, *_unnamed(DocumentRow.digest)))
     yield Bite(AUDIT, ("seq",), AUDIT.c.at < audited_before)
@@ -86,11 +90,12 @@ def _no_more(plan: ColumnElement[str], ended: Select[tuple[str]]) -> ColumnEleme
 
 
 def _events(before: datetime) -> ColumnElement[bool]:
-    """Of stories that are over, and that the broker has, where there is one."""
+    """Of stories that are over, and that the broker has, where there is one. That a host is in maintenance stays."""
     open_stories = select(EventRow.correlation).where(EventRow.subject.in_(select(INCIDENT_VIEW.c.id)))
     relayed = select(PositionRow.seq).where(PositionRow.consumer == RELAY).scalar_subquery()
     return and_(
         EventRow.time < before,
+        EventRow.type != "restow.command.host.maintenance",
         EventRow.correlation.not_in(select(PLAN_VIEW.c.correlation)),
         EventRow.correlation.not_in(open_stories),
         or_(relayed.is_(None), EventRow.seq <= relayed),

@@ -1,16 +1,20 @@
 """One event to one handler: inbox, effect, bounded retry, dead letter. The only place that catches to carry on."""
 
 import asyncio
+import itertools
 import json
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import TypeVar
 from weakref import WeakValueDictionary
 
 import structlog
 from sqlalchemy import delete, select, update
 
 from restow.clock import Clock
-from restow.database.engine import Database, DatabaseAwayError, Transaction
+from restow.database.engine import Database, DatabaseAwayError, DatabaseRefusesError, Transaction
+from restow.database.patience import Patience
 from restow.database.tables import DeadLetterRow, InboxRow
 from restow.errors import PermanentError
 from restow.ids import id_of_effect
@@ -21,32 +25,34 @@ from restow.metrics import DEAD_LETTERS, HANDLED, HANDLER_SECONDS, RETRIES
 from restow.tracing import handling
 
 RETRY_DELAYS_S = (1.0, 2.0, 5.0, 10.0, 30.0)
-DATABASE_AWAY_MAX_S = 600.0  # then the process gives up and its supervisor starts a new one
 DATABASE_RETRY_S = 1.0
 REPLAY_POLL_S = 1.0
 REPLAY_BATCH = 20
 DEAD_EVENT = "restow.dead"
 
 log = structlog.get_logger(__name__)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
     """How events reach a handler: exactly one effect each, or a dead letter with the reason.
 
-    A handler never has two events of one domain at hand, whichever topics they come from.
+    A handler never has two events of one domain at hand, whichever topics they come from. While the database is
+    away an event waits, for as long as it takes or until `stopping`.
     """
 
     database: Database
     clock: Clock
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
     _turns: WeakValueDictionary[tuple[str, str], asyncio.Lock] = field(default_factory=WeakValueDictionary)
     _looked: dict[str, datetime] = field(default_factory=dict)
 
     async def deliver(self, handler: Handler, event: Event) -> None:
         """Return when the event has had its effect, had it before, or was set aside.
 
-        Raises DatabaseAwayError when the database stays away for DATABASE_AWAY_MAX_S: the caller must not
-        move its offset, so that nothing is lost.
+        Raises DatabaseAwayError when the database is away and we are `stopping`: the caller must not move its
+        offset, so that nothing is lost. Raises DatabaseRefusesError.
         """
         await self._in_turn(handler, event, None)
 
@@ -69,12 +75,21 @@ class Delivery:
 
     async def refuse(self, handler: Handler, event: Event, error: PermanentError) -> None:
         """Set an event aside that cannot even be read. Raises DatabaseAwayError as `deliver` does."""
-        away_s = 0.0
-        while not await self._set_aside(handler, event, error, 1, None):
-            if away_s >= DATABASE_AWAY_MAX_S:
-                raise DatabaseAwayError("the database stays away: an unreadable event could not be set aside")
-            away_s += DATABASE_RETRY_S
-            await self.clock.sleep(DATABASE_RETRY_S)
+        await self.patiently(lambda: self._set_aside(handler, event, error, 1, None))
+
+    async def patiently(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Try until the database answers. Raises DatabaseAwayError when it is away and we are `stopping`."""
+        patience = Patience("the database", self.clock, DATABASE_RETRY_S)
+        while True:
+            try:
+                done = await work()
+            except DatabaseAwayError as error:
+                if self.stopping.is_set():
+                    raise
+                await patience.pause(error)
+            else:
+                patience.over()
+                return done
 
     async def _in_turn(self, handler: Handler, event: Event, letter: Letter | None) -> None:
         turn = self._turns.setdefault((handler.group, event.domain), asyncio.Lock())
@@ -86,29 +101,22 @@ class Delivery:
                     await self._until_done(handler, event, letter)
 
     async def _until_done(self, handler: Handler, event: Event, letter: Letter | None) -> None:
-        attempts, away_s = 0, 0.0
-        while True:
+        for attempt in itertools.count(1):
             try:
-                await self._once(handler, event, letter)
-            except DatabaseAwayError as error:
-                if away_s >= DATABASE_AWAY_MAX_S:
-                    raise
-                if not away_s:
-                    log.warning("the database is away: waiting for it", error=str(error))
-                away_s += DATABASE_RETRY_S
-                await self.clock.sleep(DATABASE_RETRY_S)
+                await self.patiently(lambda: self._once(handler, event, letter))
+            except (DatabaseAwayError, DatabaseRefusesError):
+                raise  # the event stays where it is: nothing is known of it but that it waits
             except Exception as error:  # noqa: BLE001  (the bus carries on; the reason is kept)
-                attempts += 1
-                useless = isinstance(error, PermanentError) or attempts > len(RETRY_DELAYS_S)
-                if useless and await self._set_aside(handler, event, error, attempts, letter):
-                    return
-                if not useless:
-                    RETRIES.labels(handler.group).inc()
-                    log.warning("event not handled, will be tried again", attempt=attempts, error=repr(error))
-                await self.clock.sleep(RETRY_DELAYS_S[min(attempts, len(RETRY_DELAYS_S)) - 1])
+                reason = error
             else:
                 HANDLED.labels(handler.group, event.type, "done").inc()
                 return
+            if isinstance(reason, PermanentError) or attempt > len(RETRY_DELAYS_S):
+                break
+            RETRIES.labels(handler.group).inc()
+            log.warning("event not handled, will be tried again", attempt=attempt, error=repr(reason))
+            await self.clock.sleep(RETRY_DELAYS_S[attempt - 1])
+        await self.patiently(lambda: self._set_aside(handler, event, reason, attempt, letter))
 
     async def _once(self, handler: Handler, event: Event, letter: Letter | None) -> None:
         if letter is None:
@@ -144,21 +152,18 @@ class Delivery:
 
     async def _set_aside(
         self, handler: Handler, event: Event, error: Exception, attempts: int, letter: Letter | None
-    ) -> bool:
-        """Keep the event with its reason and note it as seen; False if the database is away just now."""
+    ) -> None:
+        """Keep the event with its reason and note it as seen. Raises DatabaseAwayError."""
         row = DeadLetterRow(
             id=id_of_effect(event.id, f"dead/{handler.group}"), consumer=handler.group,
             event=json.dumps(event_as_json(event)), reason=f"{type(error).__name__}: {error}",
             attempts=attempts + (letter.attempts if letter else 0), at=self.clock.now(), state="dead",
         )  # fmt: skip
-        try:
-            async with self.database.writing() as transaction:
-                if letter is not None or await self._first_time(transaction, handler.group, event):
-                    await transaction.session.merge(row)
-                    if letter is None and event.type != DEAD_EVENT:  # a dead letter of a dead letter would never end
-                        transaction.emit(self._dead_event(row, event))
-        except DatabaseAwayError:
-            return False
+        async with self.database.writing() as transaction:
+            if letter is not None or await self._first_time(transaction, handler.group, event):
+                await transaction.session.merge(row)
+                if letter is None and event.type != DEAD_EVENT:  # a dead letter of a dead letter would never end
+                    transaction.emit(self._dead_event(row, event))
         DEAD_LETTERS.labels(handler.group).inc()
         HANDLED.labels(handler.group, event.type, "dead").inc()
         log.error(
@@ -166,7 +171,6 @@ class Delivery:
             reason=row.reason,
             dead_letter=row.id,
         )
-        return True
 
     def _dead_event(self, row: DeadLetterRow, event: Event) -> Event:
         message = DeadLetter(

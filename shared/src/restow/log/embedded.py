@@ -1,23 +1,21 @@
 """The embedded log: consumers follow the table `event_log` by offset. No server of any kind is needed."""
 
-import asyncio
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
-from typing import TypeVar
+from dataclasses import dataclass
 
+import structlog
 from sqlalchemy import func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from restow.database.engine import Database, DatabaseAwayError, event_of
 from restow.database.tables import EventRow, PositionRow
-from restow.log.delivery import DATABASE_AWAY_MAX_S, DATABASE_RETRY_S, Delivery
+from restow.log.delivery import Delivery
 from restow.log.port import Handler
 from restow.messages.events import Event
 
-T = TypeVar("T")
-
 BATCH = 100
 WAIT_S = 1.0  # a bound on the wait; an append in this process wakes the follower at once
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,39 +25,33 @@ class EmbeddedLog:
     database: Database
     delivery: Delivery
     wait_s: float = WAIT_S
-    stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
     def drain(self) -> None:
-        self.stopping.set()
+        self.delivery.stopping.set()
         self.database.wake()
 
     async def run(self, handler: Handler) -> None:
-        position = await self._patiently(lambda: self._position(handler.group))
-        while not self.stopping.is_set():
+        try:
+            await self._follow(handler)
+        except DatabaseAwayError as error:  # we are stopping: what is left comes again
+            log.info("the database is away: the rest waits for the next start", group=handler.group, error=str(error))
+
+    async def _follow(self, handler: Handler) -> None:
+        patiently, stopping = self.delivery.patiently, self.delivery.stopping
+        position = await patiently(lambda: self._position(handler.group))
+        while not stopping.is_set():
             appends = self.database.appends
-            await self._patiently(lambda: self.delivery.replay(handler))
-            batch = await self._patiently(lambda: self._after(position, handler))  # noqa: B023  (awaited here)
+            await patiently(lambda: self.delivery.replay(handler))
+            batch = await patiently(lambda: self._after(position, handler))  # noqa: B023  (awaited here)
             for seq, event in batch:
                 await self.delivery.deliver(handler, event)
                 position = seq
-                if self.stopping.is_set():
+                if stopping.is_set():
                     break
             if batch:
-                await self._patiently(lambda: self._keep(handler.group, position))  # noqa: B023  (awaited here)
-            elif not self.stopping.is_set():
+                await patiently(lambda: self._keep(handler.group, position))  # noqa: B023  (awaited here)
+            elif not stopping.is_set():
                 await self.database.wait_for_append(timeout_s=self.wait_s, since=appends)
-
-    async def _patiently(self, work: Callable[[], Awaitable[T]]) -> T:
-        """A database that is away for a while stops nobody; one that stays away ends the process."""
-        away_s = 0.0
-        while True:
-            try:
-                return await work()
-            except DatabaseAwayError:
-                if away_s >= DATABASE_AWAY_MAX_S or self.stopping.is_set():
-                    raise
-                away_s += DATABASE_RETRY_S
-                await self.delivery.clock.sleep(DATABASE_RETRY_S)
 
     async def _after(self, position: int, handler: Handler) -> list[tuple[int, Event]]:
         wanted = (

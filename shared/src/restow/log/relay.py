@@ -14,8 +14,9 @@ import structlog
 from sqlalchemy import select
 
 from restow.clock import Clock
-from restow.database.engine import Database, DatabaseAwayError, event_of
+from restow.database.engine import Database, event_of
 from restow.database.leases import Lease, LeaseLostError, Leases
+from restow.database.patience import Patience
 from restow.database.tables import EventRow, PositionRow
 from restow.errors import TransientError
 from restow.log.embedded import end_of_log
@@ -28,7 +29,6 @@ RENEW_S = 2.0
 BATCH = 500
 IDLE_S = 0.1  # for what other processes append; an append of this process wakes the relay at once
 RETRY_S = 1.0
-RETRY_MAX_S = 600.0  # the broker or the database stays away: the process gives up, its supervisor starts it anew
 
 log = structlog.get_logger(__name__)
 
@@ -52,8 +52,8 @@ class Relay:
         return cls(database, clock, publisher, Leases(database, clock, holder=holder, ttl_s=LEASE_S))
 
     async def run(self) -> None:
-        """Go on until cancelled. Raises TransientError when broker or database stay away for RETRY_MAX_S."""
-        away_s = 0.0
+        """Go on until cancelled; broker and database may be away for as long as they are."""
+        patience = Patience("the broker or the database", self.clock, RETRY_S)
         try:
             while True:
                 try:
@@ -62,15 +62,11 @@ class Relay:
                         await self.clock.sleep(RENEW_S)
                     else:
                         await self._publish_while_ours(lease)
-                    away_s = 0.0
+                    patience.over()
                 except LeaseLostError:
                     log.info("another process publishes the log now")
-                except (TransientError, DatabaseAwayError) as error:
-                    if away_s >= RETRY_MAX_S:
-                        raise
-                    log.warning("events not published, will be tried again", away_s=away_s, error=str(error))
-                    away_s += RETRY_S
-                    await self.clock.sleep(RETRY_S)
+                except TransientError as error:
+                    await patience.pause(error, so="events are not published")
         finally:
             await self.publisher.close()
 

@@ -206,10 +206,13 @@ class StepEvent(Message):
 
 
 class HostEvent(Message):
+    """`on`: of maintenance, whether it begins or ends; null where it was told before this field was there."""
+
     host: str
     why: str = ""
     by: str = ""
     plan: str | None = None
+    on: bool | None = None
 
 
 class DeadLetter(Message):

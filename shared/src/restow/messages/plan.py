@@ -67,6 +67,14 @@ class Step(Message):
     end_s: float = 0.0
     moved_mib: int = 0
 
+    @property
+    def hosts_loaded(self) -> tuple[str, ...]:
+        """The hosts whose limit on moves at once it counts against. A dead host has nothing to send."""
+        if self.action not in MOVES:
+            return ()
+        ends = (self.target,) if self.action is Action.EVACUATE else (self.source, self.target)
+        return tuple(dict.fromkeys(host for host in ends if host is not None))
+
 
 class Blocker(Message):
     """A server (or host) that could not be served: the rule that binds, why, and the cheapest way out."""
@@ -78,14 +86,17 @@ class Blocker(Message):
 
 
 class Plan(Message):
-    """A complete answer of the planner. `bound` and `gap` are null where nothing was bounded."""
+    """A complete answer of the planner. `bound` and `gap` are null where nothing was bounded.
+
+    `domain` may be empty: a plan that another program made need not tell it.
+    """
 
     format: Literal["restow.plan/1"] = "restow.plan/1"
     id: str
     outcome: Outcome
     why: str = ""
     request: WrittenRequest
-    domain: str
+    domain: str = ""
     snapshot: str
     seed: int
     engine: str

@@ -157,15 +157,28 @@ def parse_request(body: bytes | str | Any) -> AnyRequest:
     try:
         return parse(RequestDocument, body, what="request").root
     except BadInputError as error:
-        raise BadInputError("request", tuple(_without_tag(one) for one in error.errors)) from error
+        raise BadInputError("request", tuple(without_tag(one) for one in error.errors)) from error
 
 
 GOALS = ("evacuate", "recover", "rebalance", "consolidate", "defragment", "reach", "then")
 
 
-def _without_tag(error: FieldError) -> FieldError:
-    """Pydantic puts the goal in front of the path; the reader's document has no such level."""
+def without_tag(error: FieldError, *, at: tuple[str, ...] = ()) -> FieldError:
+    """Pydantic puts the goal in front of the fields of a request; the reader's document has no such level.
+
+    `at`: where the request stands in the document.
+    """
+    parts = tuple(error.field.split("."))
+    if error.field == "(document)":
+        parts = ()
+    if parts[: len(at)] != at:
+        return error
+    kept, rest = list(at), list(parts[len(at) :])
+    inner = True
+    while inner and rest and rest[0] in GOALS:  # the goal of the request, then of the one in it that is meant
+        inner = rest[0] == "then" and rest[1:2] == ["goals"]
+        kept, rest = kept + (rest[1:3] if inner else []), rest[3 if inner else 1 :]
     if "union_tag" in error.expected or "tag" in error.expected.lower():
-        return FieldError("goal", error.value, "one of " + ", ".join(GOALS))
-    parts = [part for part in error.field.split(".") if part not in GOALS]
-    return FieldError(".".join(parts) or "(document)", error.value, error.expected)
+        value = error.value.get("goal", "(absent)") if isinstance(error.value, dict) else error.value
+        return FieldError(".".join((*kept, *rest, "goal")), value, "one of " + ", ".join(GOALS))
+    return FieldError(".".join((*kept, *rest)) or "(document)", error.value, error.expected)

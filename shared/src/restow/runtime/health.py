@@ -18,11 +18,16 @@ from restow.metrics import TEXT, exposition
 CHECK_MAX_S = 5.0
 GRACE_S = 5  # for answers under way and open event streams
 
+ALL_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+
 Check = tuple[str, Callable[[], Awaitable[None]]]
 
 
-def health_app(checks: Callable[[], Sequence[Check]]) -> Starlette:
-    """/livez depends on nothing; /readyz is 503 with the reasons while any check fails."""
+def health_app(checks: Callable[[], Sequence[Check]], *, starting: bool = False) -> Starlette:
+    """/livez depends on nothing; /readyz is 503 with the reasons while any check fails.
+
+    `starting`: whatever else is asked for is not there yet, which is not to say that it does not exist.
+    """
 
     async def livez(_: Request) -> Response:
         return JSONResponse({"status": "ok"})
@@ -36,7 +41,13 @@ def health_app(checks: Callable[[], Sequence[Check]]) -> Starlette:
     async def metrics(_: Request) -> Response:
         return Response(exposition(), headers={"Content-Type": TEXT})
 
-    return Starlette(routes=[Route("/livez", livez), Route("/readyz", readyz), Route("/metrics", metrics)])
+    async def elsewhere(_: Request) -> Response:
+        return JSONResponse({"status": "starting"}, status_code=503, headers={"Retry-After": "5"})
+
+    routes = [Route("/livez", livez), Route("/readyz", readyz), Route("/metrics", metrics)]
+    if starting:
+        routes.append(Route("/{path:path}", elsewhere, methods=ALL_METHODS))
+    return Starlette(routes=routes)
 
 
 async def failures(checks: Sequence[Check]) -> dict[str, str]:
@@ -66,7 +77,7 @@ class _Farewell:
     """An ASGI app that can ask its clients to hold no connection, so that a load balancer places the next."""
 
     def __init__(self, app: Any) -> None:
-        self._app = app
+        self.app = app
         self.told = False
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -75,11 +86,11 @@ class _Farewell:
                 message = {**message, "headers": [*message.get("headers", ()), (b"connection", b"close")]}
             await send(message)
 
-        await self._app(scope, receive, closing if scope["type"] == "http" else send)
+        await self.app(scope, receive, closing if scope["type"] == "http" else send)
 
 
 class HttpServer:
-    """An ASGI app on a port; 0 takes a free one."""
+    """An ASGI app on a port; 0 takes a free one. Another app may take its place while it serves."""
 
     def __init__(self, app: Any, *, host: str, port: int) -> None:
         self._host = host
@@ -117,6 +128,10 @@ class HttpServer:
             await asyncio.sleep(0.01)
         if self._task.done():
             await self._task
+
+    def serve(self, app: Any) -> None:
+        """Let this app answer from now on."""
+        self._farewell.app = app
 
     def keep_no_connections(self) -> None:
         """From now on every answer ends its connection; none is left to be cut off by `stop`."""

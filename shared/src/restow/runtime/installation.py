@@ -12,6 +12,7 @@ from typing import Any
 
 import structlog
 
+from restow import __version__, metrics
 from restow.database.leases import release_all
 from restow.errors import BadInputError, FieldError, RestowError
 from restow.log.delivery import Delivery
@@ -147,6 +148,9 @@ class Installation:
 
     def _run(self, name: str) -> None:
         service = self.services[name]
+        metrics.SERVICE.labels(name, __version__).set(1)
+        for handler in service.handlers:
+            metrics.start_at_zero(handler.group)
         self._consuming[name] = [
             self._task(f"{name}: consumer {handler.group}", self.consumer.run(handler)) for handler in service.handlers
         ]
@@ -166,9 +170,9 @@ class Installation:
         return task
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        if task.cancelled():
+        if task.cancelled() and (self._stopping or not self._runs(task)):
             return
-        cause = task.exception()
+        cause = asyncio.CancelledError("by nobody of ours") if task.cancelled() else task.exception()
         if self._stopping and cause is None:
             return
         error = LoopDiedError(f"{task.get_name()} ended: {_said(cause)}")
@@ -176,6 +180,10 @@ class Installation:
         log.error("a part of this process has ended", part=task.get_name(), error=_said(cause), exc_info=cause)
         if self._died is not None and not self._died.done():
             self._died.set_result(error)
+
+    def _runs(self, task: asyncio.Task[None]) -> bool:
+        """Whether it should: what we cancel is taken off the lists before."""
+        return any(task in tasks for tasks in (*self._consuming.values(), *self._looping.values()))
 
     async def _check_alive(self) -> None:
         if self._died is not None and self._died.done() and not self._died.cancelled():

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import structlog
@@ -18,19 +18,23 @@ from sqlalchemy.engine import make_url
 
 from restow.clock import Clock, SystemClock
 from restow.cloud.port import CloudPort, Clouds
-from restow.database.engine import Database, DatabaseAwayError
+from restow.database.engine import Database, DatabaseAwayError, DatabaseRefusesError
+from restow.database.patience import Patience
 from restow.database.schema import check_current
 from restow.database.tables import EventRow, LeaseRow
-from restow.errors import NotFoundError, TransientError
+from restow.errors import NotFoundError, RestowError, TransientError
 from restow.ids import DomainName
 from restow.log.delivery import Delivery
 from restow.log.port import Consumer
+from restow.metrics import BROKER_AWAY
 from restow.runtime.blocking import ThreadBlocking
 from restow.runtime.health import Check, HttpServer, health_app
 from restow.runtime.installation import Installation
 from restow.runtime.service import Context, Loop
-from restow.runtime.settings import Settings
+from restow.runtime.settings import Settings, unknown_variables
 from restow.tracing import start_tracing
+
+E = TypeVar("E", bound=RestowError)
 
 DATABASE_RETRY_S = 1.0
 SETTLE_S = 5.0  # at the end: for the last events to reach the broker
@@ -73,7 +77,7 @@ class Log:
 
     consumer: Consumer | None = None  # None: the embedded log
     loops: tuple[Loop, ...] = ()
-    checks: tuple[Check, ...] = ()
+    checks: tuple[Check, ...] = ()  # not those of a process that faces people: it serves them from the database
     settle: Callable[[], Awaitable[object]] | None = None
 
 
@@ -90,26 +94,29 @@ class Process:
     instance: str = field(default_factory=instance_name)
     on_ready: Callable[[str], None] | None = None
     leaving: bool = False
+    waits_for: str = "the database"
 
     async def run(self) -> None:
-        """Until SIGTERM or SIGINT, then drained.
+        """Until SIGTERM or SIGINT, then drained. Database and broker may be away for as long as they are.
 
-        Raises LoopDiedError when a part ends by itself, TransientError when database or broker are not there
-        in time, BadInputError for a wrong setting.
+        Raises LoopDiedError when a part ends by itself, DatabaseRefusesError, SchemaError, BadInputError for a
+        wrong setting.
         """
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
+        warn_of_unknown(self.environment)
         blocking = ThreadBlocking(self.settings.blocking_threads)
         stop_tracing = self._tracing()
-        started = asyncio.create_task(self._start(blocking))
+        server = HttpServer(self._waiting_app(), host=self.settings.http_host, port=self.settings.http_port)
+        started = asyncio.create_task(self._start(blocking, server))
         stopping = asyncio.create_task(stop.wait())
         try:
             await asyncio.wait({started, stopping}, return_when=asyncio.FIRST_COMPLETED)
             if not started.done():
                 return
-            installation, server = started.result()
+            installation = started.result()
             try:
                 waiting = asyncio.create_task(installation.wait())
                 await asyncio.wait({waiting, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -120,11 +127,11 @@ class Process:
                 log.info("stopping: events at hand are brought to their end", instance=self.instance)
             finally:
                 await installation.stop(drain_s=self.settings.drain_timeout_s)
-                await server.stop()
         finally:
             started.cancel()
             stopping.cancel()
             await asyncio.gather(started, stopping, return_exceptions=True)
+            await server.stop()
             blocking.close()
             await self.clouds.close()
             await self.database.close()
@@ -143,54 +150,71 @@ class Process:
         if self.leaving:
             raise TransientError("this process is stopping")
 
-    async def _start(self, blocking: ThreadBlocking) -> tuple[Installation, HttpServer]:
-        await wait_for_database(self.database, timeout_s=self.settings.start_timeout_s)
-        await check_current(self.database)
-        heard = await self._log()
+    async def _check_started(self) -> None:
+        raise TransientError(f"starting: waiting for {self.waits_for}")
+
+    def _waiting_app(self) -> Any:
+        """What answers until there is more to say: a probe must see that we live, and a person what we wait for."""
+        return health_app(lambda: (("process", self._check_started),), starting=True)
+
+    async def _start(self, blocking: ThreadBlocking, server: HttpServer) -> Installation:
+        await server.start()
+        await self._wait_for_database()
+        heard = self._log()
         context = Context(
             clock=self.clock, database=self.database, clouds=self.clouds, blocking=blocking, instance=self.instance,
             new_id=random_id, environment=dict(self.environment),
         )  # fmt: skip
         own: tuple[Check, ...] = (
-            ("database", self.database.ping), ("schema", lambda: check_current(self.database)), *heard.checks,
+            ("database", self.database.ping), ("schema", lambda: check_current(self.database)),
             ("process", self._check_staying),
         )  # fmt: skip
         installation = Installation(
             context, names=self.names, consumer=heard.consumer, loops=heard.loops, checks=own, settle=heard.settle
         )
         await installation.start()
-        try:
-            server = HttpServer(self._app(installation), host=self.settings.http_host, port=self.settings.http_port)
-            await server.start()
-        except BaseException:
-            await installation.stop(drain_s=0)
-            raise
+        server.serve(self._app(installation, heard.checks))
         log.info("ready", services=list(installation.names), url=server.url, instance=self.instance)
         if self.on_ready is not None:
             self.on_ready(server.url)
-        return installation, server
+        return installation
 
-    def _app(self, installation: Installation) -> Any:
+    async def _wait_for_database(self) -> None:
+        """Raises SchemaError, and DatabaseRefusesError after as long as our user may take to be made."""
+        patience = Patience("the database", SystemClock(), DATABASE_RETRY_S)  # it lives in the machine's time
+        limit_s = self.settings.start_timeout_s
+        while True:
+            try:
+                await self.database.ping()
+                return await check_current(self.database)
+            except (DatabaseAwayError, DatabaseRefusesError) as error:
+                told = _named(self.database, error)
+                if isinstance(error, DatabaseRefusesError) and patience.away_s >= limit_s:
+                    raise told from error
+                self.waits_for = str(told)
+                await patience.pause(told)
+
+    def _app(self, installation: Installation, of_the_log: Sequence[Check]) -> Any:
         app = installation.app
         if app is None:
-            return health_app(installation.checks)
+            return health_app(lambda: (*installation.checks(), *of_the_log))
         app.state.checks = list(installation.checks())
         return app
 
-    async def _log(self) -> Log:
+    def _log(self) -> Log:
         if not self.settings.kafka_bootstrap:
             return Log()
-        from restow.log.kafka import KafkaLog, KafkaPublisher, create_topics, wait_for_topics
+        from restow.log.kafka import KafkaLog, KafkaPublisher, Topics
         from restow.log.relay import Relay, settled
 
         access = kafka_access(self.settings)
-        timeout_s = self.settings.start_timeout_s
-        if not self.settings.kafka_create_topics:
-            await wait_for_topics(access, timeout_s=timeout_s)
-        elif created := await create_topics(access, topic_settings(self.settings), timeout_s=timeout_s):
-            log.info("topics created", topics=list(created))
-        kafka = KafkaLog(access, Delivery(self.database, self.clock))
-        relay = Relay.of(self.database, self.clock, KafkaPublisher(access), holder=self.instance)
+        topics = Topics(access, topic_settings(self.settings), create=self.settings.kafka_create_topics)
+        kafka = KafkaLog(
+            access, Delivery(self.database, self.clock), ready=topics.there, refused_max_s=self.settings.start_timeout_s
+        )
+        BROKER_AWAY.set_function(lambda: kafka.away_s)
+        publisher = KafkaPublisher(access, ready=topics.there)
+        relay = Relay.of(self.database, self.clock, publisher, holder=self.instance)
         return Log(
             consumer=kafka, loops=(Loop("relay", relay.run),), checks=(("broker", kafka.check),),
             settle=lambda: settled(self.database, timeout_s=SETTLE_S),
@@ -204,19 +228,32 @@ class Process:
 
 
 async def wait_for_database(database: Database, *, timeout_s: float) -> None:
-    """Raises DatabaseAwayError, which names the variable and what was tried, after `timeout_s`."""
+    """Raises DatabaseAwayError or DatabaseRefusesError, which name the variable and what was tried."""
     waited_s = 0.0
     while True:
         try:
             return await database.ping()
-        except DatabaseAwayError as error:
+        except (DatabaseAwayError, DatabaseRefusesError) as error:
             if waited_s >= timeout_s:
-                where = make_url(database.url).render_as_string(hide_password=True)
-                raise DatabaseAwayError(f"RESTOW_DATABASE_URL={where} (tried for {timeout_s:g} s): {error}") from error
+                raise _named(database, error, tried_s=timeout_s) from error
             if not waited_s:
                 log.info("waiting for the database", error=str(error))
         await asyncio.sleep(DATABASE_RETRY_S)
         waited_s += DATABASE_RETRY_S
+
+
+def _named(database: Database, error: E, *, tried_s: float | None = None) -> E:
+    """The same error with what to look at."""
+    where = make_url(database.url).render_as_string(hide_password=True)
+    tried = "" if tried_s is None else f" (tried for {tried_s:g} s)"
+    return type(error)(f"RESTOW_DATABASE_URL={where}{tried}: {error}")
+
+
+def warn_of_unknown(environment: Mapping[str, str]) -> None:
+    """A warning and no error: a newer version may know them, and this be the one to go back to."""
+    for name, closest in unknown_variables(environment).items():
+        meant = {"closest": closest} if closest else {}
+        log.warning("no setting has this name, it does nothing", variable=name, **meant)
 
 
 async def first_start(database: Database, clock: Clock, data_dir: Path) -> None:
@@ -252,7 +289,8 @@ def kafka_access(settings: Settings) -> Any:
         settings.kafka_bootstrap, security_protocol=settings.kafka_security_protocol,
         sasl_mechanism=settings.kafka_sasl_mechanism, username=settings.kafka_username, password=settings.password(),
         ca_file=text(settings.kafka_ca_file), cert_file=text(settings.kafka_cert_file),
-        key_file=text(settings.kafka_key_file),
+        key_file=text(settings.kafka_key_file), topic_prefix=settings.kafka_topic_prefix,
+        group_prefix=settings.kafka_group_prefix,
     )  # fmt: skip
 
 

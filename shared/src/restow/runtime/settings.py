@@ -1,5 +1,7 @@
 """The settings that all services share, read once from `RESTOW_…` variables, frozen, checked."""
 
+import difflib
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -10,6 +12,16 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from restow.errors import BadInputError, FieldError
 
 PREFIX = "RESTOW_"
+# what services, adapters and the command read by themselves, in whichever container it is set
+READ_ELSEWHERE = frozenset({
+    "RESTOW_API_KEYS_FILE", "RESTOW_CHECK_TIMEOUT_S", "RESTOW_CLOUD_CACHE_S", "RESTOW_COOKIE_SECURE",
+    "RESTOW_DETECTOR_LEASE_S", "RESTOW_EVENT_HEARTBEAT_S", "RESTOW_EVENT_STREAMS_MAX", "RESTOW_EXECUTOR_IDLE_S",
+    "RESTOW_EXECUTOR_LEASE_TTL_S", "RESTOW_HTTP_BODY_MAX_BYTES", "RESTOW_IDEMPOTENCY_KEPT_S", "RESTOW_KEY",
+    "RESTOW_OPENSTACK_FILE", "RESTOW_SECOND_PAIR_OF_EYES", "RESTOW_SESSION_KEPT_S", "RESTOW_URL",
+})  # fmt: skip
+# Kubernetes tells each container the addresses of the services of its namespace, named after them
+OF_KUBERNETES = re.compile(r"_SERVICE_(HOST|PORT(_\w+)?)=|_PORT_\d+_(TCP|UDP|SCTP)(_\w+)?=|_PORT=(tcp|udp|sctp)://")
+KAFKA_NAME = r"[A-Za-z0-9._-]*"
 
 
 def default_data_dir() -> Path:
@@ -43,6 +55,8 @@ class Settings(BaseSettings):
     kafka_ca_file: File | None = None
     kafka_cert_file: File | None = None
     kafka_key_file: File | None = None
+    kafka_topic_prefix: str = Field(default="", pattern=f"^{KAFKA_NAME}$", max_length=200)
+    kafka_group_prefix: str = Field(default="restow.", pattern=f"^{KAFKA_NAME}$", max_length=200)
     kafka_create_topics: bool = True
     kafka_partitions: int = Field(default=12, ge=1, le=10_000)
     kafka_replication: int = Field(default=1, ge=1, le=10)
@@ -115,6 +129,16 @@ def read_settings(environment: Mapping[str, str], **given: Any) -> Settings:
         return Settings(**{**values, **given})
     except ValidationError as error:
         raise BadInputError("settings", tuple(_variable(line) for line in error.errors(include_url=False))) from error
+
+
+def unknown_variables(environment: Mapping[str, str]) -> dict[str, str]:
+    """Variables that look like ours and that nobody reads, each with the closest name that is read, or nothing."""
+    known = READ_ELSEWHERE | {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
+    found = {}
+    for name, value in sorted(environment.items()):
+        if name.startswith(PREFIX) and name not in known and not OF_KUBERNETES.search(f"{name}={value}"):
+            found[name] = next(iter(difflib.get_close_matches(name, sorted(known), n=1)), "")
+    return found
 
 
 def _variable(line: Any) -> FieldError:

@@ -53,6 +53,41 @@ def day(
 
 
 @simulate.command()
+def plan(
+    snapshot: Annotated[Path, typer.Argument(help="The restow.cloud/1 that the plan was made from.")],
+    plan: Annotated[Path, typer.Argument(help="A restow.plan/1 file.")],
+    seed: Annotated[int, typer.Option(min=0, help="Of the cloud's chances, such as how long a migration takes.")] = 1,
+) -> None:
+    """Carry a plan out on the simulated cloud, told step by step. Exit 0 only if it finished and no rule was broken."""
+    from restow.cloud.snapshot import read_cloud
+    from restow.messages.base import parse
+    from restow.messages.plan import Plan
+    from restow.runtime.logs import set_up_logs
+    from restow.simulation.play import play_plan
+    from restow.simulation.witness import report
+
+    cloud = read_cloud(_read(snapshot, "SNAPSHOT"), what=f"snapshot {snapshot}")
+    made = parse(Plan, _read(plan, "PLAN"), what=f"plan {plan}")
+    if not made.steps:
+        typer.echo(f"{made.outcome.value}: the plan has no steps, so there is nothing to play")
+        raise typer.Exit(0 if made.outcome.value == "nothing-to-do" else EXIT_FAILED)
+    set_up_logs(level="error", form="console")
+    played = play_plan(cloud, made, seed=seed, tell=typer.echo)
+    typer.echo(report(played.verdicts))
+    typer.echo(f"{played.state} after {played.seconds:,.0f} s, {made.makespan_s:,.0f} s were predicted: {played.why}")
+    raise typer.Exit(0 if played.well else EXIT_FAILED)
+
+
+def _read(file: Path, argument: str) -> bytes:
+    from restow.errors import BadInputError, FieldError
+
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise BadInputError(argument, (FieldError(str(file), error.strerror, "a file that can be read"),)) from error
+
+
+@simulate.command()
 def days(
     count: Annotated[int, typer.Option(min=1, max=100_000)] = 1000,
     first_seed: Annotated[int, typer.Option(min=0)] = 1,

@@ -2,7 +2,7 @@
 
 import asyncio
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import quote
 
 import typer
@@ -15,7 +15,7 @@ from restow_api.commands.common import (
     Most,
     Url,
     facts,
-    percent,
+    share,
     show_json,
     table,
     where,
@@ -55,14 +55,18 @@ def list_hosts(
     table(
         ("HOST", "STATE", "TAKES SERVERS", "ZONE", "RACK", "POWER", "SERVERS", "LOAD", *named),
         [
-            (one["name"], one["state"] if one["enabled"] else f"{one['state']}, disabled", one["takes_servers"],
+            (one["name"], _state(one), one["takes_servers"],
              one["zone"], one["rack"], one["power"], one["servers"],
-             percent(one["load"].get("cpu_cores", 0), one["physical"].get("cpu_cores")),
-             *(percent(one["used"].get(name, 0), one["capacity"].get(name)) for name in resources))
+             share(one["load"].get("cpu_cores", 0), one["physical"].get("cpu_cores")),
+             *(share(one["used"].get(name, 0), one["capacity"].get(name)) for name in resources))
             for one in found
         ],
         empty="no hosts",
     )  # fmt: skip
+
+
+def _state(host: dict[str, Any]) -> list[str]:
+    return [host["state"], *["disabled"] * (not host["enabled"]), *["maintenance"] * host["maintenance"]]
 
 
 def show_host(host: Name, as_json: AsJson = False, url: Url = URL, data: Data = None) -> None:

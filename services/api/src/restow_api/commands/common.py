@@ -9,6 +9,7 @@ import typer
 
 from restow.runtime.settings import default_data_dir
 from restow_api.client import BAD_INPUT, DEFAULT_URL, Where, stop
+from restow_api.numbers import number, percent
 
 Url = Annotated[str, typer.Option("--url", envvar="RESTOW_URL", help="Where the front door is.")]
 Data = Annotated[
@@ -58,7 +59,7 @@ def _text(value: object) -> str:
         case bool():
             return "yes" if value else "no"
         case float():
-            return f"{value:,.2f}".rstrip("0").rstrip(".")
+            return number(value)
         case list() | tuple():
             return ", ".join(str(one) for one in value) or "-"
         case _:
@@ -103,5 +104,5 @@ def write_file(file: Path | None, content: bytes) -> None:
         stop(f"{file}: {error.strerror}", BAD_INPUT)
 
 
-def percent(part: float, whole: Any) -> str:
-    return "-" if not whole else f"{100 * part / whole:.0f}%"
+def share(part: float, whole: Any) -> str:
+    return "-" if not whole else percent(part / whole)

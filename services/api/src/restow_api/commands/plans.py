@@ -23,6 +23,7 @@ from restow_api.commands.common import (
     where,
     write_file,
 )
+from restow_api.numbers import number
 
 ENDED = ("finished", "failed", "rejected", "cancelled", "stale")
 RequestFile = Annotated[
@@ -162,7 +163,7 @@ def _document(
 
 
 def watch(plan: PlanId, as_json: AsJson = False, url: Url = URL, data: Data = None) -> None:
-    """Follow a plan until it has ended; the exit code says how."""
+    """Follow a plan until it has ended. Exit code 0: it finished; 1: it did not."""
     with calling(where(url, data)) as client:
 
         def tell(event: Any) -> None:
@@ -176,15 +177,15 @@ def watch(plan: PlanId, as_json: AsJson = False, url: Url = URL, data: Data = No
             typer.echo(f"{moment(event['time'])}  {kind:<16} {what}{way} {told.get('why', '')}")
 
         made = _follow(client, plan, tell)
-    raise typer.Exit(_exit_code(made))
+    raise typer.Exit(DONE if made["state"] == "finished" else FAILED)
 
 
 def _follow(client: Client, plan: str, tell: Callable[[Any], None]) -> Any:
     client.get(f"/v1/plans/{_safe(plan)}")  # ends here if there is no such plan
     seen = "0"
     while True:
-        for number, event in client.stream("/v1/events", last_event_id=seen, subject=plan):
-            seen = number
+        for place, event in client.stream("/v1/events", last_event_id=seen, subject=plan):
+            seen = place
             tell(event)
             if event["type"].removeprefix("restow.plan.") in ENDED:
                 return client.get(f"/v1/plans/{_safe(plan)}")
@@ -246,8 +247,8 @@ def _tell(plan: Any) -> None:
         )
 
 
-def _short(number: float | None) -> str:
-    return "-" if number is None else f"{number:,.2f}".rstrip("0").rstrip(".")
+def _short(value: float | None) -> str:
+    return "-" if value is None else number(value)
 
 
 def _safe(part: str) -> str:

@@ -1,7 +1,7 @@
 """`restow policies …`: the policy in force, and another in its place."""
 
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -32,13 +32,23 @@ def show(as_json: AsJson = False, url: Url = URL, data: Data = None) -> None:
 
 def put(file: File, url: Url = URL, data: Data = None) -> None:
     """Put a policy in force, whole."""
+    content = read_file(file, what="policy")
     with calling(where(url, data)) as client:
-        made = client.call("PUT", "/v1/policies", content=read_file(file, what="policy"), headers=YAML)
+        made = client.call("PUT", "/v1/policies", content=content, headers=YAML)
+        checked = client.call("POST", "/v1/policies/validate", content=content, headers=YAML).json()
     typer.echo(f"in force: {made.headers['ETag']}")
+    _warn(checked)
 
 
 def validate(file: File, url: Url = URL, data: Data = None) -> None:
     """Whether a policy could be put; every mistake is named."""
     with calling(where(url, data)) as client:
-        client.call("POST", "/v1/policies/validate", content=read_file(file, what="policy"), headers=YAML)
+        content = read_file(file, what="policy")
+        checked = client.call("POST", "/v1/policies/validate", content=content, headers=YAML).json()
     typer.echo("no mistake found")
+    _warn(checked)
+
+
+def _warn(checked: Any) -> None:
+    for line in checked.get("warnings", ()):
+        typer.echo(f"warning: {line}", err=True)

@@ -10,6 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from restow.cloud.model import Cloud, Host
 from restow_api import keys
 from restow_api.keys import Principal, Role
+from restow_api.numbers import number, percent
 
 SEGMENTS_MAX = 60  # servers drawn one by one in a host's bar; the rest is one segment
 
@@ -45,7 +46,7 @@ def host_card(cloud: Cloud, host: Host) -> HostCard:
     """What a person wants to see of a host at a glance."""
     used = cloud.used(host.name)
     words = [host.state.value] if host.state.value != "up" else []
-    words += ["disabled"] if not host.enabled else []
+    words += ["disabled"] if not host.enabled else ["not offered by placement yet"] if host.withheld else []
     words += ["maintenance"] if host.maintenance else []
     words += ["forced down"] if host.forced_down else []
     words += [f"power {host.power.value}"] if host.power.value == "off" else []
@@ -88,7 +89,7 @@ def _number(value: object) -> str:
         case None:
             return "–"
         case float():
-            return f"{value:,.2f}".rstrip("0").rstrip(".")
+            return number(value)
         case int():
             return f"{value:,}"
         case _:
@@ -115,7 +116,7 @@ _environment = Environment(
     loader=PackageLoader("restow_api.console"), autoescape=select_autoescape(default=True, default_for_string=True),
     undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
 )  # fmt: skip
-_environment.filters |= {"number": _number, "moment": _moment, "told": told}
+_environment.filters |= {"number": _number, "percent": percent, "moment": _moment, "told": told}
 _environment.globals |= {"min": min}
 
 

@@ -17,7 +17,6 @@ from restow_api.access import (
     SESSION_COOKIE,
     Door,
     GuardedRoute,
-    Who,
     allowed_to_see,
     form_of,
     same_origin,
@@ -27,7 +26,16 @@ from restow_api.eventlog import Filter, cloud_event, read_log
 from restow_api.front import Front
 from restow_api.paging import cursor_of, page_in_memory, page_of, read_cursor
 from restow_api.policies import policy_in_force, version_of
-from restow_api.present import audit_read, host_read, incident_read, plan_read, plan_summary, server_read, steps_read
+from restow_api.present import (
+    audit_read,
+    host_read,
+    incident_read,
+    no_document,
+    plan_read,
+    plan_summary,
+    server_read,
+    steps_read,
+)
 from restow_api.problems import ProblemError, as_problem
 from restow_api.routes.common import Cursor, Name, Text, asked
 from restow_api.routes.policies import as_yaml
@@ -100,7 +108,7 @@ async def login(request: Request, front: Door) -> Response:
         )
     async with front.database.writing() as transaction:
         kept_s = front.settings.session_kept_s
-        secret = await keys.open_session(transaction, front.clock, principal, kept_s=kept_s)
+        secret = await keys.open_session(transaction, front.wall, principal, kept_s=kept_s)
     response = RedirectResponse("/", status_code=303)
     response.set_cookie(
         SESSION_COOKIE, secret, max_age=int(kept_s), httponly=True, samesite="strict",
@@ -205,9 +213,10 @@ async def plan(request: Request, front: Door, id: Name) -> Response:
 @router.get("/console/plans/{id}/graph.svg")
 async def graph(front: Door, id: Name) -> Response:
     """The graph as a picture."""
-    made = await reading.made_plan(front.database, await reading.plan_view(front.database, id))
+    view = await reading.plan_view(front.database, id)
+    made = await reading.made_plan(front.database, view)
     if made is None:
-        raise ProblemError(409, f"plan {id} has no document yet")
+        raise ProblemError(409, no_document(view))
     # the picture brings its own style along; it is shown as an image, where no script can run
     headers = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'"}
     return Response(to_svg(made), media_type="image/svg+xml", headers=headers)
@@ -236,6 +245,7 @@ async def policies(request: Request, front: Door) -> Response:
     policy = await policy_in_force(front.database)
     return _shown(
         request, "policies.html", text=as_yaml(policy), version=version_of(policy), errors=(), said="",
+        warnings=policy.warnings(),
     )  # fmt: skip
 
 
@@ -343,10 +353,10 @@ async def maintenance_ends(request: Request, front: Door, name: Name) -> Respons
 
 
 @router.post("/console/policies/validate")
-async def validate(request: Request, who: Who) -> Response:  # noqa: ARG001
+async def validate(request: Request, front: Door) -> Response:
     """Look for mistakes without putting it in force."""
     form = await form_of(request)
-    return _policy_shown(request, form, said="No mistake found. It is not in force yet.")
+    return _policy_shown(request, front, form, said="No mistake found. It is not in force yet.")
 
 
 @router.post("/console/policies")
@@ -357,17 +367,18 @@ async def put_policy(request: Request, front: Door) -> Response:
         policy = parse_policy(form.get("text", ""))
         await front.put_policy(asked(request), policy, if_match=form.get("version") or None)
     except BadInputError:
-        return _policy_shown(request, form, said="")
+        return _policy_shown(request, front, form, said="")
     return _back("/console/policies")
 
 
-def _policy_shown(request: Request, form: dict[str, str], *, said: str) -> Response:
-    text, version = form.get("text", ""), form.get("version", "")
+def _policy_shown(request: Request, front: Front, form: dict[str, str], *, said: str) -> Response:
+    shown: dict[str, Any] = {"text": form.get("text", ""), "version": form.get("version", "")}
     try:
-        parse_policy(text)
+        policy = parse_policy(shown["text"])
+        front.check_policy(policy)
     except BadInputError as error:
-        return _shown(request, "policies.html", text=text, version=version, errors=error.errors, said="", status=422)
-    return _shown(request, "policies.html", text=text, version=version, errors=(), said=said)
+        return _shown(request, "policies.html", **shown, errors=error.errors, said="", warnings=(), status=422)
+    return _shown(request, "policies.html", **shown, errors=(), said=said, warnings=policy.warnings())
 
 
 @router.post("/console/faults")

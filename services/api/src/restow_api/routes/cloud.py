@@ -56,7 +56,10 @@ async def servers(
 ) -> Response:  # fmt: skip
     """Servers by id. `name` is a part of the name."""
     found = []
-    for cloud in await front.clouds.read_all(domain):
+    clouds = await front.clouds.read_all(domain)
+    if host is not None:
+        front.clouds.check_host(host, clouds, what="filter")
+    for cloud in clouds:
         members = (
             None if group is None else {server for one in cloud.groups if one.id == group for server in one.members}
         )

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
+from restow.errors import BadInputError, FieldError
 from restow_api.access import Door, GuardedRoute
 from restow_api.eventlog import Filter, cloud_event, place_in_log, read_log, stream
 from restow_api.front import Front
@@ -41,6 +42,7 @@ async def events(
     wanted = Filter(type, correlation, subject, domain, topic)
     wanted.check()
     if EVENT_STREAM in request.headers.get("Accept", ""):
+        _check_stream(request)
         after = None if last_event_id is None else await place_in_log(front.database, last_event_id)
         return _stream(front, wanted, after)
     begin = read_cursor(cursor, f"events-{order}", int)
@@ -48,6 +50,18 @@ async def events(
     found = await read_log(front.database, wanted, after=after, limit=limit + 1, newest_first=order == "desc")
     page = page_of(found, limit=limit, cursor=lambda one: cursor_of(f"events-{order}", one[0]))
     return answer({"items": [cloud_event(event) for _, event in page.items], "next": page.next})
+
+
+def _check_stream(request: Request) -> None:
+    """Raises BadInputError for what only a page knows: it would be passed over without a word."""
+    given = request.query_params
+    wrong = [
+        FieldError(name, given[name], "none with a stream: Last-Event-ID says where it begins")
+        for name in ("cursor", "limit", "order")
+        if name in given
+    ]
+    if wrong:
+        raise BadInputError("filter", tuple(wrong))
 
 
 def _stream(front: Front, wanted: Filter, after: int | None) -> Response:

@@ -9,6 +9,7 @@ from restow_api.models import Collection, KeyMade, KeyRead, NewKey
 from restow_api.openapi import body
 from restow_api.paging import page_in_memory
 from restow_api.present import key_read, when
+from restow_api.problems import ProblemError
 from restow_api.routes.common import LIMIT, Cursor, Limit, Name
 
 router = APIRouter(route_class=GuardedRoute, tags=["keys"])
@@ -33,9 +34,13 @@ async def create(request: Request, front: Door, who: Who) -> Response:
     return answer({**key_read(row), "key": key}, status=201)
 
 
-@router.delete("/v1/keys/{id}", response_model=KeyRead, responses=problems(404))
+@router.delete("/v1/keys/{id}", response_model=KeyRead, responses=problems(404, 409))
 async def revoke(front: Door, who: Who, id: Name) -> Response:
-    """The key and its sessions end at once."""
-    async with front.database.writing() as transaction:
-        row = await keys.revoke_key(transaction, front.clock, key=id, by=who.name)
+    """The key and its sessions end at once. The last valid admin key stays: 409."""
+    try:
+        async with front.database.writing() as transaction:
+            row = await keys.revoke_key(transaction, front.clock, key=id, by=who.name)
+    except keys.LastAdminError as error:
+        await front.audit_refusal(who, action="key.revoke", subject=id, why=str(error))
+        raise ProblemError(409, str(error)) from error
     return answer(key_read(row))

@@ -4,8 +4,9 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Header, Query, Request, Response
 
+from restow.errors import BadInputError
 from restow.messages.plan import Plan
-from restow.messages.request import Mode, parse_request
+from restow.messages.request import Mode, parse_request, without_tag
 from restow_api import reading
 from restow_api.access import Door, GuardedRoute
 from restow_api.folding import undo_plan_id
@@ -14,7 +15,7 @@ from restow_api.http import answer, json_body, problems, read_body, read_optiona
 from restow_api.models import Collection, GraphRead, Order, PlanRead, PlanStateName, PlanSummary, StepRead, WhatIf
 from restow_api.openapi import body
 from restow_api.paging import page_in_memory
-from restow_api.present import plan_read, plan_summary, steps_read
+from restow_api.present import no_document, plan_read, plan_summary, steps_read
 from restow_api.problems import ProblemError
 from restow_api.routes.common import LIMIT, Cursor, Domain, Limit, Name, Text, asked
 
@@ -44,7 +45,10 @@ async def submit(request: Request, front: Door, idempotency_key: IdempotencyKey 
 )
 async def what_if(request: Request, front: Door, idempotency_key: IdempotencyKey = None) -> Response:
     """A dry run on a changed cloud: whatever the mode says, nothing is carried out."""
-    wanted = await read_body(request, WhatIf, what="what-if")
+    try:
+        wanted = await read_body(request, WhatIf, what="what-if")
+    except BadInputError as error:
+        raise BadInputError("what-if", tuple(without_tag(one, at=("request",)) for one in error.errors)) from error
     dry = wanted.request.model_copy(update={"mode": Mode.DRY_RUN})
     plan = await front.submit(asked(request, idempotency_key=idempotency_key), dry, wanted.changes)
     return answer(plan, status=202, headers={"Location": f"/v1/plans/{plan['id']}"})
@@ -103,7 +107,7 @@ async def _made(front: Front, id: str) -> Plan:
     view = await reading.plan_view(front.database, id)
     made = await reading.made_plan(front.database, view)
     if made is None:
-        raise ProblemError(409, f"plan {id} is {view.state}: it has no document" + (" yet" * (view.document is None)))
+        raise ProblemError(409, no_document(view))
     return made
 
 

@@ -37,10 +37,11 @@ async def put(
 
 
 @router.post("/v1/policies/validate", response_model=Valid, openapi_extra=_BODY)
-async def validate(request: Request) -> Response:
+async def validate(request: Request, front: Door) -> Response:
     """Whether this policy could be put; 422 with every wrong field if not."""
-    await _policy_of(request)
-    return answer({"valid": True})
+    policy = await _policy_of(request)
+    front.check_policy(policy)
+    return answer({"valid": True, "warnings": list(policy.warnings())})
 
 
 async def _policy_of(request: Request) -> Policy:

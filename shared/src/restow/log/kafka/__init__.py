@@ -3,17 +3,22 @@
 Offsets move after the database. A consumer group's assignment is a hint and never a guard.
 """
 
-from restow.log.kafka.access import BrokerAwayError, KafkaAccess
+from restow.log.kafka.access import BrokerAwayError, BrokerRefusesError, KafkaAccess
+from restow.log.kafka.arrangement import Arrangement, arrange_topics, held_at_most
 from restow.log.kafka.consumer import KafkaLog
 from restow.log.kafka.publisher import KafkaPublisher
-from restow.log.kafka.topics import TopicSettings, create_topics, wait_for_topics
+from restow.log.kafka.topics import Topics, TopicSettings, create_topics
 
 __all__ = [
+    "Arrangement",
     "BrokerAwayError",
+    "BrokerRefusesError",
     "KafkaAccess",
     "KafkaLog",
     "KafkaPublisher",
     "TopicSettings",
+    "Topics",
+    "arrange_topics",
     "create_topics",
-    "wait_for_topics",
+    "held_at_most",
 ]

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict, deque
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from aiokafka import AIOKafkaProducer, TopicPartition
@@ -10,20 +10,23 @@ from aiokafka.errors import KafkaError
 from aiokafka.partitioner import DefaultPartitioner
 
 from restow.log.envelope import to_kafka
-from restow.log.kafka.access import BATCH_BYTES, METADATA_S, KafkaAccess, quietly
+from restow.log.kafka.access import BATCH_BYTES, METADATA_S, BrokerAwayError, KafkaAccess, at_once, quietly
 from restow.messages.events import Event
 
 
 class KafkaPublisher:
     """Publishes events in order: those of one partition go in one batch at a time, acknowledged by all replicas."""
 
-    def __init__(self, access: KafkaAccess) -> None:
+    def __init__(self, access: KafkaAccess, *, ready: Callable[[], Awaitable[None]] = at_once) -> None:
+        """`ready` is awaited before anything is sent: a broker may make a topic that is named too early."""
         self._access = access
+        self._ready = ready
         self._producer: Any = None
 
     async def publish(self, events: Sequence[Event]) -> None:
         """Return when all are acknowledged. Raises BrokerAwayError: then some may be there, in order."""
         try:
+            await self._ready()
             producer = self._producer or await self._start()
             waiting: dict[TopicPartition, deque[Event]] = defaultdict(deque)
             for event in events:
@@ -37,12 +40,12 @@ class KafkaPublisher:
                 waiting = {tp: queue for tp, queue in waiting.items() if queue}
         except (KafkaError, OSError, TimeoutError) as error:
             await self.close()  # a fresh producer has no batch left over that could overtake
-            raise self._access.away(error) from error
+            raise BrokerAwayError(str(await self._access.failure(error))) from error
 
     async def close(self) -> None:
         producer, self._producer = self._producer, None
         if producer is not None:
-            await quietly(producer.stop())
+            await _closed(producer)
 
     async def _start(self) -> Any:
         producer = AIOKafkaProducer(
@@ -53,14 +56,15 @@ class KafkaPublisher:
         try:
             await producer.start()
         except BaseException:
-            await quietly(producer.stop())
+            await _closed(producer)
             raise
         self._producer = producer
         return producer
 
     async def _partition(self, producer: Any, event: Event) -> TopicPartition:
-        partitions = sorted(await producer.partitions_for(event.topic.value))
-        return TopicPartition(event.topic.value, DefaultPartitioner()(event.domain.encode(), partitions, partitions))
+        topic = self._access.topic(event.topic)
+        partitions = sorted(await producer.partitions_for(topic))
+        return TopicPartition(topic, DefaultPartitioner()(event.domain.encode(), partitions, partitions))
 
     def _batch(self, producer: Any, queue: deque[Event]) -> Any:
         batch = producer.create_batch()
@@ -72,3 +76,8 @@ class KafkaPublisher:
             queue.popleft()
         batch.close()
         return batch
+
+
+async def _closed(producer: Any) -> None:
+    await quietly(producer.stop())
+    await quietly(producer.client.close())  # left open where the other did not come to its end

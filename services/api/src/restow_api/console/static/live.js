@@ -25,7 +25,11 @@
     const link = document.createElement("a");
     link.href = "/console/events?correlation=" + encodeURIComponent(entry.correlationid);
     link.textContent = entry.subject.slice(0, 40);
-    for (const content of [time, code, link, told(entry.data)]) line.insertCell().append(content);
+    for (const [label, content] of [["At", time], ["Event", code], ["Subject", link], ["What", told(entry.data)]]) {
+      const cell = line.insertCell();
+      cell.dataset.label = label;
+      cell.append(content);
+    }
     return line;
   }
 
