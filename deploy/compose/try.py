@@ -34,7 +34,7 @@ async def main() -> int:
     database = Database(os.environ["RESTOW_DATABASE_URL"])
     async with database.writing() as transaction:
         row, key = await make_key(
-            transaction, SystemClock(), name=f"try-{os.getpid()}-{os.uname().nodename[:12]}", role="admin", by="try"
+            transaction, SystemClock(), name=f"try-{os.getpid()}-{os.uname().nodename[:12]}", role="approver", by="try"
         )
     consumer = AIOKafkaConsumer(
         TOPIC, bootstrap_servers=os.environ["RESTOW_KAFKA_BOOTSTRAP"], auto_offset_reset="earliest"

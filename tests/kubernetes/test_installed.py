@@ -10,8 +10,11 @@ pytestmark = [pytest.mark.kubernetes, pytest.mark.real, pytest.mark.timeout(900)
 
 def test_helm_test_finds_it_well(installed: Installed) -> None:
     said = installed.cluster.helm("test", NAME, "-n", RELEASE, "--logs", "--timeout", "2m")
-    assert "/readyz 200" in said
+    assert f"http://{NAME}:80/readyz 200" in said
     assert "/v1/hosts 401" in said
+    for service in ("api", "detector", "executor", "planner"):
+        for pod in installed.pods(service):
+            assert f"http://{pod['status']['podIP']}:8080/readyz 200" in said, service
 
 
 def test_the_database_is_spoken_to_over_tls_alone(installed: Installed) -> None:

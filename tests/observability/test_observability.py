@@ -71,6 +71,21 @@ def test_a_query_asks_for_metrics_that_exist(where, query):
         assert name in recorded or name in metrics or base(name) in metrics, f"{where} asks for {name}"
 
 
+@pytest.mark.parametrize("rule", [*ALERTS, *RECORDED], ids=lambda rule: rule.get("alert") or rule["record"])
+def test_a_rule_keeps_installations_apart(rule):
+    """What is taken together is taken together in one namespace; a recorded series has it already."""
+    groupings = re.findall(r"(?:by|on) \(([^)]*)\)", rule["expr"])
+    assert all("namespace" in grouping.split(", ") for grouping in groupings)
+    assert groupings or "restow:" in rule["expr"]
+
+
+def test_the_dashboard_shows_the_chosen_installations_alone():
+    for panel in json.loads(DASHBOARD.read_text())["panels"]:
+        for target in panel.get("targets", ()):
+            for name, chosen in re.findall(r"(\brestow[_:][\w:]+)(\{namespace=~\"\$namespace\")?", target["expr"]):
+                assert chosen, f"{panel['title']}: {name}"
+
+
 def test_every_recorded_series_is_used():
     used = " ".join(query for _, query in expressions())
     assert [rule["record"] for rule in RECORDED if rule["record"] not in used + TESTS.read_text()] == []

@@ -1,14 +1,17 @@
 {{/* Who the pods are: nobody special, with no way to become so. `account` is the service account, `component` for spreading. */}}
 {{- define "restow.pod" -}}
 {{- $v := .root.Values -}}
-serviceAccountName: {{ .account | default (include "restow.name" .root) }}
+{{- $own := get $v.services .component | default dict -}}
+serviceAccountName: {{ .account | default (include "restow.account" .root) }}
 automountServiceAccountToken: false
 enableServiceLinks: false
 securityContext:
   runAsNonRoot: true
-  runAsUser: 10001
-  runAsGroup: 10001
-  fsGroup: 10001
+  {{- with $v.runAsUser }}
+  runAsUser: {{ int64 . }}
+  runAsGroup: {{ int64 . }}
+  fsGroup: {{ int64 . }}
+  {{- end }}
   fsGroupChangePolicy: OnRootMismatch
   seccompProfile: {type: RuntimeDefault}
 {{- with $v.image.pullSecrets }}
@@ -20,13 +23,13 @@ imagePullSecrets:
 {{- with $v.priorityClassName }}
 priorityClassName: {{ . }}
 {{- end }}
-{{- with $v.nodeSelector }}
+{{- with $own.nodeSelector | default $v.nodeSelector }}
 nodeSelector: {{- toYaml . | nindent 2 }}
 {{- end }}
-{{- with $v.tolerations }}
+{{- with $own.tolerations | default $v.tolerations }}
 tolerations: {{- toYaml . | nindent 2 }}
 {{- end }}
-{{- with $v.affinity }}
+{{- with $own.affinity | default $v.affinity }}
 affinity: {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end }}
@@ -35,16 +38,9 @@ affinity: {{- toYaml . | nindent 2 }}
 {{- range .root.Values.spreadOver }}
 - topologyKey: {{ . }}
   maxSkew: 1
-  whenUnsatisfiable: ScheduleAnyway
+  whenUnsatisfiable: {{ $.root.Values.spreadForced | ternary "DoNotSchedule" "ScheduleAnyway" }}
   labelSelector:
     matchLabels: {{- include "restow.selector" $ | nindent 6 }}
-{{- end }}
-{{- end }}
-
-{{- define "restow.podLabels" -}}
-{{ include "restow.labels" . }}
-{{- with .root.Values.podLabels }}
-{{ toYaml . }}
 {{- end }}
 {{- end }}
 

@@ -1,21 +1,49 @@
-{{/* The variables of a program, by what it uses (restow.uses). Later ones win: settings given by name come last. */}}
+{{/* The variables of a program, as a container has them. They are one map before, so that none is there twice. */}}
 {{- define "restow.environment" -}}
+{{- $secrets := dict -}}
+{{- range $name, $from := .root.Values.secretSettings }}{{ if include "restow.isFor" (list $ $name) }}{{ $_ := set $secrets $name $from }}{{ end }}{{ end -}}
+{{- $all := mergeOverwrite (dict) .root.Values.extraEnv (include "restow.settings" . | fromJson) $secrets (include "restow.variables" . | fromYaml) -}}
+{{- range $name, $value := $all }}
+{{- if kindIs "map" $value }}
+- name: {{ $name }}
+  valueFrom:
+    secretKeyRef: {name: {{ $value.secret | quote }}, key: {{ $value.key | quote }}}
+{{- else }}
+- {name: {{ $name }}, value: {{ $value | quote }}}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* `settings`, and over them those of the service. */}}
+{{- define "restow.settings" -}}
+{{- $own := get .root.Values.services .component | default dict -}}
+{{- $all := mergeOverwrite (dict) .root.Values.settings ($own.settings | default dict) -}}
+{{- range $name, $value := $all }}{{ if not (include "restow.isFor" (list $ $name)) }}{{ $_ := unset $all $name }}{{ end }}{{ end -}}
+{{- toJson $all }}
+{{- end }}
+
+{{/* Not empty if a program takes the setting: a Job has no traces to send. */}}
+{{- define "restow.isFor" -}}
+{{- $program := index . 0 -}}
+{{- if or (has $program.component (include "restow.running" $program.root | fromJsonArray)) (ne (index . 1) "RESTOW_OTLP_ENDPOINT") }}yes{{ end }}
+{{- end }}
+
+{{/* What the values say to a program, by what it uses (restow.uses): {NAME: value} or {NAME: {secret: …, key: …}}. */}}
+{{- define "restow.variables" -}}
 {{- $v := .root.Values -}}
 {{- $uses := include "restow.uses" . | fromJsonArray -}}
 {{- if has "database" $uses }}
-- name: RESTOW_DATABASE_URL
-  valueFrom:
-    secretKeyRef: {name: {{ $v.database.existingSecret }}, key: {{ $v.database.key }}}
+RESTOW_DATABASE_URL: {secret: {{ $v.database.existingSecret | quote }}, key: {{ $v.database.key | quote }}}
 {{- with $v.database.tls }}
 {{- if .mode }}
-- {name: PGSSLMODE, value: {{ .mode }}}
+PGSSLMODE: {{ .mode }}
 {{- end }}
 {{- if .existingSecret }}
-- {name: PGSSLROOTCERT, value: /etc/restow-database/{{ .caKey }}}
+PGSSLROOTCERT: /etc/restow-database/{{ .caKey }}
 {{- end }}
 {{- if .clientSecret }}
-- {name: PGSSLCERT, value: /etc/restow-database-client/{{ .certKey }}}
-- {name: PGSSLKEY, value: /etc/restow-database-client/{{ .keyKey }}}
+PGSSLCERT: /etc/restow-database-client/{{ .certKey }}
+PGSSLKEY: /etc/restow-database-client/{{ .keyKey }}
 {{- end }}
 {{- end }}
 {{- end }}
@@ -23,87 +51,83 @@
 {{- include "restow.kafka" . }}
 {{- end }}
 {{- if has "cloud" $uses }}
-- name: RESTOW_CLOUD
-  value: {{ include "restow.cloud" .root | quote }}
+RESTOW_CLOUD: {{ include "restow.cloud" .root | quote }}
 {{- if eq $v.cloud.kind "openstack" }}
-- {name: OS_CLIENT_CONFIG_FILE, value: /etc/restow-cloud/clouds.yaml}
+OS_CLIENT_CONFIG_FILE: /etc/restow-cloud/clouds.yaml
 {{- with $v.cloud.settingsFile }}
-- {name: RESTOW_OPENSTACK_FILE, value: /etc/restow-cloud/{{ . }}}
+RESTOW_OPENSTACK_FILE: /etc/restow-cloud/{{ . }}
 {{- end }}
 {{- end }}
 {{- with $v.domains }}
-- {name: RESTOW_DOMAINS, value: {{ join "," . | quote }}}
+RESTOW_DOMAINS: {{ join "," . | quote }}
 {{- end }}
 {{- end }}
 {{- if and (has "policy" $uses) $v.policy }}
-- {name: RESTOW_POLICY_FILE, value: /etc/restow-policy/policy.yaml}
+RESTOW_POLICY_FILE: /etc/restow-policy/policy.yaml
 {{- end }}
 {{- if and (has "keys" $uses) $v.apiKeys.existingSecret }}
-- {name: RESTOW_API_KEYS_FILE, value: /etc/restow-keys/{{ $v.apiKeys.key }}}
+RESTOW_API_KEYS_FILE: /etc/restow-keys/{{ $v.apiKeys.key }}
+{{- end }}
+{{- if has "keys" $uses }}
+{{- if kindIs "bool" $v.secureCookie | ternary $v.secureCookie (and $v.ingress.enabled (ne $v.ingress.tlsSecret "")) }}
+RESTOW_COOKIE_SECURE: "true"
+{{- end }}
 {{- end }}
 {{- if eq .component "api" }}
-- {name: RESTOW_STOP_DELAY_S, value: {{ $v.stopDelaySeconds | quote }}}
+RESTOW_STOP_DELAY_S: {{ $v.stopDelaySeconds | quote }}
 {{- end }}
-{{- $own := get $v.services .component | default dict -}}
-{{- range $name, $value := mergeOverwrite (dict) $v.settings ($own.settings | default dict) }}
-- {name: {{ $name }}, value: {{ $value | quote }}}
-{{- end }}
-{{- range $name, $from := $v.secretSettings }}
-- name: {{ $name }}
-  valueFrom:
-    secretKeyRef: {name: {{ $from.secret }}, key: {{ $from.key }}}
+{{- if eq .component "embedded" }}
+RESTOW_DATA_DIR: /data
 {{- end }}
 {{- end }}
 
 {{- define "restow.kafka" }}
 {{- $k := .root.Values.kafka }}
 {{- $t := .root.Values.topics }}
-- {name: RESTOW_KAFKA_BOOTSTRAP, value: {{ $k.bootstrap | quote }}}
-- {name: RESTOW_KAFKA_SECURITY_PROTOCOL, value: {{ $k.protocol }}}
+RESTOW_KAFKA_BOOTSTRAP: {{ $k.bootstrap | quote }}
+RESTOW_KAFKA_GROUP_PREFIX: {{ $k.groupPrefix | quote }}
+RESTOW_KAFKA_SECURITY_PROTOCOL: {{ $k.protocol }}
 {{- if hasPrefix "SASL" $k.protocol }}
-- {name: RESTOW_KAFKA_SASL_MECHANISM, value: {{ $k.sasl.mechanism }}}
-- name: RESTOW_KAFKA_USERNAME
-  {{- if $k.sasl.username }}
-  value: {{ $k.sasl.username | quote }}
-  {{- else }}
-  valueFrom:
-    secretKeyRef: {name: {{ $k.sasl.existingSecret }}, key: {{ $k.sasl.usernameKey }}}
-  {{- end }}
-- name: RESTOW_KAFKA_PASSWORD
-  valueFrom:
-    secretKeyRef: {name: {{ $k.sasl.existingSecret }}, key: {{ $k.sasl.passwordKey }}}
+RESTOW_KAFKA_SASL_MECHANISM: {{ $k.sasl.mechanism }}
+{{- if $k.sasl.username }}
+RESTOW_KAFKA_USERNAME: {{ $k.sasl.username | quote }}
+{{- else }}
+RESTOW_KAFKA_USERNAME: {secret: {{ $k.sasl.existingSecret | quote }}, key: {{ $k.sasl.usernameKey | quote }}}
+{{- end }}
+RESTOW_KAFKA_PASSWORD: {secret: {{ $k.sasl.existingSecret | quote }}, key: {{ $k.sasl.passwordKey | quote }}}
 {{- end }}
 {{- if hasSuffix "SSL" $k.protocol }}
 {{- if $k.tls.existingSecret }}
-- {name: RESTOW_KAFKA_CA_FILE, value: /etc/restow-kafka/{{ $k.tls.caKey }}}
+RESTOW_KAFKA_CA_FILE: /etc/restow-kafka/{{ $k.tls.caKey }}
 {{- end }}
 {{- if $k.tls.clientSecret }}
-- {name: RESTOW_KAFKA_CERT_FILE, value: /etc/restow-kafka-client/{{ $k.tls.certKey }}}
-- {name: RESTOW_KAFKA_KEY_FILE, value: /etc/restow-kafka-client/{{ $k.tls.keyKey }}}
+RESTOW_KAFKA_CERT_FILE: /etc/restow-kafka-client/{{ $k.tls.certKey }}
+RESTOW_KAFKA_KEY_FILE: /etc/restow-kafka-client/{{ $k.tls.keyKey }}
 {{- end }}
 {{- end }}
-- {name: RESTOW_KAFKA_PARTITIONS, value: {{ $t.partitions | quote }}}
-- {name: RESTOW_KAFKA_REPLICATION, value: {{ $t.replication | quote }}}
-- {name: RESTOW_KAFKA_TELEMETRY_HOURS, value: {{ $t.hours.telemetry | quote }}}
-- {name: RESTOW_KAFKA_COMMANDS_HOURS, value: {{ $t.hours.commands | quote }}}
-- {name: RESTOW_KAFKA_HEALING_HOURS, value: {{ $t.hours.healing | quote }}}
-- {name: RESTOW_KAFKA_DEAD_HOURS, value: {{ $t.hours.dead | quote }}}
+RESTOW_KAFKA_TOPIC_PREFIX: {{ $t.prefix | quote }}
+RESTOW_KAFKA_PARTITIONS: {{ $t.partitions | quote }}
+RESTOW_KAFKA_REPLICATION: {{ $t.replication | quote }}
+{{- range $topic, $hours := $t.hours }}
+RESTOW_KAFKA_{{ upper $topic }}_HOURS: {{ $hours | quote }}
+{{- end }}
 {{- if or (ne $t.by "job") (ne .component "topics") }}
-- {name: RESTOW_KAFKA_CREATE_TOPICS, value: "false"}
+RESTOW_KAFKA_CREATE_TOPICS: "false"
 {{- end }}
 {{- end }}
 
 {{- define "restow.cloud" -}}
-{{- if eq .Values.cloud.kind "simulated" }}http://{{ include "restow.name" . }}-simulated-cloud:8090
-{{- else if eq .Values.cloud.kind "openstack" }}openstack:{{ .Values.cloud.name }}
-{{- else }}{{ .Values.cloud.address }}
+{{- if eq .Values.cloud.kind "openstack" }}openstack:{{ .Values.cloud.name }}
+{{- else if eq .Values.cloud.kind "address" }}{{ .Values.cloud.address }}
+{{- else if eq .Values.mode "embedded" }}{{ include "restow.simulated" .Values.embedded.cloud }}
+{{- else }}http://{{ include "restow.name" . }}-simulated-cloud:8090
 {{- end }}
 {{- end }}
 
 {{- define "restow.simulated" -}}
 {{- $options := list -}}
 {{- with .hosts }}{{ $options = append $options (printf "hosts=%v" .) }}{{ end -}}
-{{- with .serversPerHost }}{{ $options = append $options (printf "servers-per-host=%v" .) }}{{ end -}}
+{{- if not (kindIs "invalid" .serversPerHost) }}{{ $options = append $options (printf "servers-per-host=%v" .serversPerHost) }}{{ end -}}
 {{- with .domains }}{{ $options = append $options (printf "domains=%s" (join "," .)) }}{{ end -}}
 simulated:{{ with $options }}?{{ join "&" . }}{{ end }}
 {{- end }}
@@ -135,6 +159,9 @@ simulated:{{ with $options }}?{{ join "&" . }}{{ end }}
 {{- range $name, $secret := include "restow.secretFiles" . | fromJson }}
 - {name: {{ $name }}, mountPath: /etc/restow-{{ $name }}, readOnly: true}
 {{- end }}
+{{- if and .root.Values.extraVolumeMounts (has .component (include "restow.running" .root | fromJsonArray)) }}
+{{ toYaml .root.Values.extraVolumeMounts }}
+{{- end }}
 {{- end }}
 
 {{- define "restow.volumes" -}}
@@ -146,7 +173,10 @@ simulated:{{ with $options }}?{{ join "&" . }}{{ end }}
 {{- end }}
 {{- range $name, $secret := include "restow.secretFiles" . | fromJson }}
 - name: {{ $name }}
-  secret: {secretName: {{ $secret }}, defaultMode: 0440}
+  secret: {secretName: {{ $secret | quote }}, defaultMode: 0440}
+{{- end }}
+{{- if and .root.Values.extraVolumes (has .component (include "restow.running" .root | fromJsonArray)) }}
+{{ toYaml .root.Values.extraVolumes }}
 {{- end }}
 {{- end }}
 
@@ -155,9 +185,8 @@ from the cluster, so a rendering without one (helm template) has no sum of them.
 {{- define "restow.checksums" -}}
 {{- $v := .root.Values -}}
 {{- $uses := include "restow.uses" . | fromJsonArray -}}
-{{- if and (has "policy" $uses) $v.policy }}
-checksum/policy: {{ toYaml $v.policy | sha256sum }}
-{{- end }}
+{{- $sums := dict -}}
+{{- if and (has "policy" $uses) $v.policy }}{{ $_ := set $sums "checksum/policy" (toYaml $v.policy | sha256sum) }}{{ end -}}
 {{- if $v.rollOnSecretChange }}
 {{- $names := values (include "restow.secretFiles" . | fromJson) -}}
 {{- if has "database" $uses }}{{ $names = append $names $v.database.existingSecret }}{{ end -}}
@@ -168,9 +197,7 @@ checksum/policy: {{ toYaml $v.policy | sha256sum }}
 {{- $found := lookup "v1" "Secret" $.root.Release.Namespace . -}}
 {{- $content = append $content (dict "name" . "data" ($found.data | default dict)) -}}
 {{- end }}
-checksum/secrets: {{ toJson $content | sha256sum }}
-{{- end }}
-{{- with $v.podAnnotations }}
-{{ toYaml . }}
-{{- end }}
+{{- $_ := set $sums "checksum/secrets" (toJson $content | sha256sum) }}
+{{- end -}}
+{{- toJson $sums }}
 {{- end }}
