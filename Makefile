@@ -71,7 +71,7 @@ test-kubernetes: install ## the chart on the cluster of KUBECONFIG, or on one st
 	@mkdir -p var
 	$(BIN)/python -m pytest $(TESTS) -m kubernetes --timeout 2400 -s --junitxml=var/test-kubernetes.xml
 
-test-images: install ## every image built and run, and the compose file up and down, on the Docker engine of this machine
+test-images: install ## every image built and run, and the compose file up and down, on the Docker engine of this machine or one started here
 	@mkdir -p var
 	$(BIN)/python -m pytest $(TESTS) -m images --timeout 2400 -s --junitxml=var/test-images.xml
 

@@ -28,12 +28,13 @@ from restow.messages.plan import Action
 from restow_executor.actions import ACTIONS
 from support import mortal_executor
 from support.executing import ENDS, put_approved, step
-from support.openstack_lab import FOLDER, HOSTS, Watcher, until
+from support.openstack_lab import FOLDER, HOSTS, until
 from support.port_beds import DOMAIN
+from support.watcher import Watcher
 
-pytestmark = [pytest.mark.real, pytest.mark.openstack, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.real, pytest.mark.openstack, pytest.mark.timeout(900)]
 AT_ONCE = 6  # stories; each mostly waits
-STORY_S = 200.0
+STORY_S = 500.0
 LEASE_S = 3.0
 SERVERS = {
     "live": HOSTS[0], "cold": HOSTS[0], "start": HOSTS[2], "stop": HOSTS[2], "shelve": HOSTS[2], "dead": HOSTS[7],

@@ -5,10 +5,11 @@ from datetime import datetime
 
 import pytest
 
-from support.openstack_lab import HOSTS, Watcher, until
+from support.openstack_lab import HOSTS, until
 from support.restow_up import restow_up
+from support.watcher import Watcher
 
-pytestmark = [pytest.mark.real, pytest.mark.openstack, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.real, pytest.mark.openstack, pytest.mark.timeout(900)]
 DEAD = HOSTS[0]
 STORY = [
     "incident.opened", "plan.requested", "plan.proposed", "plan.approved", "plan.started", "host.disabled",
@@ -67,7 +68,7 @@ def test_a_dead_host_is_fenced_its_servers_run_elsewhere_and_nothing_is_left_whe
     known = len(evacuations(lab))
 
     lab.machine(DEAD, "crash")
-    incident = closed_incident(restow, within_s=120)
+    incident = closed_incident(restow, within_s=300)
 
     assert incident["outcome"] == "healed", incident
     assert DEAD not in lab.places().values()
@@ -114,7 +115,7 @@ def test_without_a_confirmed_power_off_nothing_is_evacuated_and_a_person_is_aske
     known = len(evacuations(lab))
     lab.machine(DEAD, "deaf")
     lab.machine(DEAD, "crash")
-    incident = closed_incident(restow, within_s=120)
+    incident = closed_incident(restow, within_s=300)
     assert incident["outcome"] == "needs-a-person", incident
     assert len(evacuations(lab)) == known
     assert lab.places() == {"s0": DEAD}

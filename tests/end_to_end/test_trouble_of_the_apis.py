@@ -3,11 +3,12 @@
 import pytest
 
 from support.between import between_restow_and_nova
-from support.openstack_lab import HOSTS, Watcher, until
+from support.openstack_lab import HOSTS, until
 from support.openstack_stand_in import Trouble
 from support.restow_up import POLICY, restow_up
+from support.watcher import Watcher
 
-pytestmark = [pytest.mark.real, pytest.mark.openstack, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.real, pytest.mark.openstack, pytest.mark.timeout(900)]
 FROM = HOSTS[0]
 SILENT_S = 30.0
 ACTION = "POST .*/action"

@@ -2,10 +2,11 @@
 
 import pytest
 
-from support.openstack_lab import HOSTS, Watcher, until
+from support.openstack_lab import HOSTS, until
 from support.restow_up import POLICY, restow_up
+from support.watcher import Watcher
 
-pytestmark = [pytest.mark.real, pytest.mark.openstack, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.real, pytest.mark.openstack, pytest.mark.timeout(900)]
 FROM = HOSTS[0]
 NEVER = {"lab_live_migration_seconds": "600"}
 SLOW = {"lab_live_migration_seconds": "8"}

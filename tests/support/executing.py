@@ -187,10 +187,10 @@ class Bench:
         living = [one.database for one in self.started if not one.database.dead]
         return living[0] if living else self.database
 
-    def start(self, name: str = "one", *, port: Any = None, listens: bool = True) -> Executor:
+    def start(self, name: str = "one", *, port: Any = None, clouds: Any = None, listens: bool = True) -> Executor:
         """Another executor process on the same database."""
         database = self.a_database()
-        clouds: Any = SimulatedClouds({self.cloud.domain: port or self.port})
+        clouds = clouds or SimulatedClouds({self.cloud.domain: port or self.port})
         context = Context(
             clock=self.clock, database=database, clouds=clouds, blocking=in_place, instance=name,
             new_id=lambda: "unused",
@@ -208,14 +208,14 @@ class Bench:
 
     async def approve(
         self, plan: str, steps: Iterable[Step], *, request: dict[str, Any] | None = None, incident: str | None = None,
-        planned_at: datetime = datetime(2026, 11, 22, 12, tzinfo=UTC),
+        planned_at: datetime = datetime(2026, 11, 22, 12, tzinfo=UTC), domain: str = DOMAIN,
     ) -> None:  # fmt: skip
         self.numbers += 1
         number = id_of_effect("bench", str(self.numbers))
         async with self.mouth.writing() as transaction:
             await put_approved(
                 transaction, plan, steps, id=number, at=self.clock.now(), planned_at=planned_at, incident=incident,
-                request=request,
+                request=request, domain=domain,
             )  # fmt: skip
 
     async def approve_unseen(self, plan: str, steps: Iterable[Step], **more: Any) -> None:

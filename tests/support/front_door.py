@@ -103,11 +103,15 @@ def small_cloud(domain: str = "region-one") -> Cloud:
 
 @dataclass
 class FrontDoor:
-    """`client(role)` speaks as a holder of that role; `tell` writes to the log and lets the views see it."""
+    """`client(role)` speaks as a holder of that role; `tell` writes to the log and lets the views see it.
+
+    `clock` is the cloud's, which may run faster; `wall` is that of the people.
+    """
 
     service: Service
     context: Context
     clock: StillClock
+    wall: StillClock
     ports: tuple[StillPort, ...]
     keys: dict[str, str]
     seen: int = 0
@@ -175,7 +179,9 @@ async def a_front_door(
     async with database.writing() as transaction:
         for role in keys.Role:
             _, made[role.value] = await keys.make_key(transaction, clock, name=f"the-{role}", role=role, by="test")
+    service, wall = restow_api.service.build(context), StillClock()
+    service.app.state.front.wall = wall
     try:
-        yield FrontDoor(restow_api.service.build(context), context, clock, ports, made)
+        yield FrontDoor(service, context, clock, wall, ports, made)
     finally:
         await database.close()

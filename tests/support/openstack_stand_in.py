@@ -1,6 +1,6 @@
 """A stand-in for the APIs of Keystone, Nova and Placement over real HTTP: any number of servers, and trouble.
 
-Run as a program it prints its address and serves until it is killed: openstack_stand_in.py HOSTS SERVERS
+Run as a program it prints its address and serves until it is killed: openstack_stand_in.py HOSTS SERVERS [FULL_EVERY]
 """
 
 import json
@@ -27,6 +27,7 @@ FLAVORS = tuple(
 )  # fmt: skip
 NOW = "2026-11-22T12:00:00.000000"
 LAST_WEEK, JUST_NOW = "2026-11-15T12:00:00Z", "2026-11-22T12:00:00Z"
+UNDER_WAY = ("queued", "preparing", "running", "post-migrating")
 EVERY = 1000  # of so many servers one has changed just now
 
 
@@ -43,10 +44,14 @@ class Trouble:
 
 @dataclass
 class StandIn:
-    """`taken`: every action that was taken, as it came. Documents are made when they are asked for."""
+    """`taken`: every action that was taken, as it came. Documents are made when they are asked for.
+
+    Every `full_every`th host has no memory left, and every fourth of those nothing at all.
+    """
 
     hosts: int = 3
     servers: int = 6
+    full_every: int = 0
     troubles: list[Trouble] = field(default_factory=list)
     taken: list[tuple[str, str, Any]] = field(default_factory=list)
     calls: list[str] = field(default_factory=list)
@@ -54,6 +59,9 @@ class StandIn:
     expired: set[str] = field(default_factory=set)
     changed: dict[str, dict[str, Any]] = field(default_factory=dict)  # what is odd about a server, by its id
     migrations: list[dict[str, Any]] = field(default_factory=list)  # of every server
+    actions: list[dict[str, Any]] = field(default_factory=list)  # of every server, newest first, with their events
+    diagnostics: dict[str, Any] = field(default_factory=lambda: {"state": "running", "driver": "libvirt"})
+    generations: dict[str, int] = field(default_factory=dict)  # of resource providers; 1 where it is not told
     measured: dict[str, list[tuple[dict[str, str], str]]] = field(default_factory=dict)  # by a part of the query
     tokens_seen: list[tuple[str | None, str | None]] = field(default_factory=list)  # of Keystone, and the bearer's
     address: str = ""
@@ -97,7 +105,15 @@ class StandIn:
                 number = int(id.replace("-", ""), 16)
                 return (200, {"server": self.server(number)}) if number < self.servers else (404, problem("no server"))
             case "GET", ["compute", "v2.1", "servers", _, "migrations"]:
-                return 200, {"migrations": []}
+                live = [one for one in self.migrations if one["migration_type"] == "live-migration"]
+                return 200, {"migrations": [one for one in live if one["status"] in UNDER_WAY]}
+            case "GET", ["compute", "v2.1", "servers", _, "diagnostics"]:
+                return 200, self.diagnostics
+            case "GET", ["compute", "v2.1", "servers", _, "os-instance-actions"]:
+                return 200, {"instanceActions": [one | {"events": None} for one in self.actions]}
+            case "GET", ["compute", "v2.1", "servers", _, "os-instance-actions", id]:
+                found = next((one for one in self.actions if one["request_id"] == id), None)
+                return (404, problem("no action")) if found is None else (200, {"instanceAction": found})
             case "GET", ["compute", "v2.1", "os-migrations"]:
                 return 200, {"migrations": self.migrations}
             case "GET", ["compute", "v2.1", "os-services"]:
@@ -112,8 +128,8 @@ class StandIn:
                 offset, limit = int(query["offset"]), int(query["limit"])
                 there = range(self.servers // 100)[offset : offset + limit]
                 return 200, {"server_groups": [self._group(number) for number in there]}
-            case "GET", ["placement", "allocation_candidates"]:
-                return 200, {"provider_summaries": {uuid(n): self._summary(n) for n in range(self.hosts)}}
+            case "GET", ["placement", *rest]:
+                return self._placement(rest, query)
             case "GET", ["prometheus", "api", "v1", "query"]:
                 found = next((told for part, told in self.measured.items() if part in query["query"]), [])
                 vector = [{"metric": labels, "value": [0, value]} for labels, value in found]
@@ -121,6 +137,27 @@ class StandIn:
             case (("POST" | "PUT" | "DELETE"), ["compute", "v2.1", *_]):
                 self.taken.append((method, path, body))
                 return 202, {}
+            case _:
+                return 404, problem(f"nothing at {path}")
+
+    def _placement(self, path: list[str], query: Mapping[str, str]) -> tuple[int, Any]:
+        match path:
+            case ["allocation_candidates"]:
+                wanted = query["resources"].partition(":")[0]
+                found = {uuid(n): self._summary(n) for n in range(self.hosts)}
+                return 200, {"provider_summaries": {key: one for key, one in found.items() if _has_room(one, wanted)}}
+            case ["resource_providers"]:
+                ids = [uuid(n) for n in range(self.hosts)]
+                found = [{"uuid": one, "generation": self.generations.get(one, 1)} for one in ids]
+                return 200, {"resource_providers": found}
+            case ["resource_providers", id, _]:
+                one = self._summary(int(id.replace("-", ""), 16))
+                inventory = {"reserved": 0, "allocation_ratio": 1.0}
+                totals = {name: {"total": it["capacity"], **inventory} for name, it in one["resources"].items()}
+                used = {name: it["used"] for name, it in one["resources"].items()}
+                return 200, {"inventories": totals, "usages": used, "traits": one["traits"], "allocations": {}}
+            case ["allocations", _]:
+                return 200, {"allocations": {}}
             case _:
                 return 404, problem(f"nothing at {path}")
 
@@ -179,6 +216,9 @@ class StandIn:
             for name, field in (("VCPU", "vcpus"), ("MEMORY_MB", "ram"), ("DISK_GB", "disk"))
         }
         capacity = {"VCPU": 256, "MEMORY_MB": 520192, "DISK_GB": 4000}
+        if self.full_every and number % self.full_every == 1:
+            nothing = number // self.full_every % 4 == 0
+            used |= {name: capacity[name] for name in capacity if nothing or name == "MEMORY_MB"}
         resources = {name: {"capacity": capacity[name], "used": used[name]} for name in capacity}
         traits = ["HW_CPU_X86_AVX2", *(f"COMPUTE_TRAIT_{n}" for n in range(60))]
         return {
@@ -197,6 +237,11 @@ class StandIn:
             "rules": {},
             "members": members,
         }
+
+
+def _has_room(summary: Mapping[str, Any], resource_class: str) -> bool:
+    one = summary["resources"].get(resource_class, {"capacity": 0, "used": 0})
+    return bool(one["used"] < one["capacity"])
 
 
 def uuid(number: int) -> str:
@@ -247,7 +292,7 @@ class Handler(BaseHTTPRequestHandler):
     do_GET = do_POST = do_PUT = do_DELETE = _serve  # noqa: N815  (the names that http.server asks for)
 
     def _send(self, status: int, document: Any) -> None:
-        data = orjson.dumps(document)
+        data = b"" if status == 204 else orjson.dumps(document)
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(data)))
@@ -312,6 +357,6 @@ def write_clouds(folder: Path, address: str, **more: Any) -> Path:
 
 
 if __name__ == "__main__":
-    with standing_in(StandIn(int(sys.argv[1]), int(sys.argv[2]))) as serving:
+    with standing_in(StandIn(*(int(one) for one in sys.argv[1:]))) as serving:
         print(serving.address, flush=True)
         threading.Event().wait()

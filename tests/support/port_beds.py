@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from restow.cloud.model import Server, ServerState
+from restow.cloud.model import Resource, Server, ServerState
 from restow.cloud.port import CloudPort, Migration
 from restow.cloud.simulated import SimulatedCloud, SimulationOptions
 from restow.ids import DomainName, HostName, ServerId
@@ -56,6 +56,14 @@ class Bed:
 
         found: Server = await self.until(f"{server} is at rest", look)
         return found
+
+    async def claims_come_to(self, server: ServerId, expected: Mapping[HostName, Mapping[Resource, int]]) -> None:
+        """Nova says that a move is completed a moment before it gives the move's own claim back."""
+
+        async def look() -> bool:
+            return await self.port.allocations(server) == expected
+
+        await self.until(f"the claims of {server} are {expected}", look)
 
     async def newest(self, server: ServerId) -> Migration:
         return (await self.port.migrations(server))[-1]
