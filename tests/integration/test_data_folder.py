@@ -1,5 +1,6 @@
 """The data folder of `restow up`: one process holds it, and its admin's key always opens the door."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -54,5 +55,27 @@ def test_a_start_without_a_valid_admin_key_makes_one_and_replaces_the_file(tmp_p
         running.wait_ready()
         assert (tmp_path / "data" / "admin.key").read_text() != stale
         assert restow(running, tmp_path, "keys", "list").returncode == 0
+    finally:
+        running.stop()
+
+
+def test_a_copy_of_the_folder_put_in_its_place_brings_back_what_was_there(tmp_path: Path) -> None:
+    running = an_up(tmp_path)
+    running.start()
+    try:
+        running.wait_ready()
+        assert restow(running, tmp_path, "keys", "create", "ann", "--role", "viewer").returncode == 0
+        running.stop()
+        shutil.copytree(tmp_path / "data", tmp_path / "copy")
+        running.start()
+        running.wait_ready()
+        assert restow(running, tmp_path, "keys", "revoke", "ann").returncode == 0
+        running.stop()
+        shutil.rmtree(tmp_path / "data")
+        shutil.copytree(tmp_path / "copy", tmp_path / "data")
+        running.start()
+        running.wait_ready()
+        assert restow(running, tmp_path, "keys", "revoke", "ann").returncode == 0, "it is there again"
+        assert restow(running, tmp_path, "keys", "revoke", "ann").returncode != 0, "once"
     finally:
         running.stop()

@@ -4,6 +4,7 @@ set -euo pipefail
 case $(basename "$0" .sh) in
   kafka-server-start) class=kafka.Kafka ;;
   kafka-storage) class=kafka.tools.StorageTool ;;
+  kafka-configs) class=kafka.admin.ConfigCommand ;;
   *) echo "$0: not one of the lab's" >&2; exit 2 ;;
 esac
 # shellcheck disable=SC2086
