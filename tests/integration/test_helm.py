@@ -265,6 +265,20 @@ def test_what_scales_by_itself_is_given_no_number_of_replicas(helm: str) -> None
 
 
 @pytest.mark.parametrize("values", VALUES, ids=lambda path: path.stem)
+def test_stopped_nothing_of_restow_runs_or_begins(helm: str, values: Path) -> None:
+    manifests = rendered(helm, "--values", values, "--set", "stopped=true")
+    running = {one["metadata"]["name"]: one["spec"]["replicas"] for one in manifests if one["kind"] == "Deployment"}
+    assert {number for name, number in running.items() if not name.endswith("-simulated-cloud")} == {0}
+    assert not {one["kind"] for one in manifests} & {
+        "HorizontalPodAutoscaler",
+        "Job",
+        "PodDisruptionBudget",
+        "ScaledObject",
+    }
+    assert all(one["spec"]["suspend"] for one in manifests if one["kind"] == "CronJob")
+
+
+@pytest.mark.parametrize("values", VALUES, ids=lambda path: path.stem)
 def test_every_pod_is_under_a_policy_that_closes_both_ways(helm: str, values: Path) -> None:
     manifests = rendered(helm, "--values", values)
     policies = [one["spec"] for one in manifests if one["kind"] == "NetworkPolicy"]

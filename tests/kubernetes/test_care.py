@@ -150,7 +150,7 @@ def test_a_backup_is_restored_and_what_was_open_goes_on(shell: Shell) -> None:
     assert ask("POST", f"/v1/plans/{made['id']}/reject", {"why": "after the backup"})[0] == 202
     waits_for(made["id"], "rejected")
     restore = block("restore into an empty database, and start them again:")
-    around = block("With the chart, the same around the restore")
+    around = block("With the chart, around the restore")
     assert "# here the restore, as above" in around
     shell.type(around.replace("# here the restore, as above", restore))
     assert ask("GET", f"/v1/plans/{made['id']}")[1]["state"] == "proposed"
