@@ -1,5 +1,6 @@
 """The page on care, its commands run as they stand there: passwords replaced under load, a backup restored."""
 
+import base64
 import re
 import secrets
 import subprocess
@@ -7,6 +8,7 @@ import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -46,6 +48,12 @@ class Shell:
     admin: str
     """The database, as its administrator."""
 
+    def database(self) -> str:
+        """Its URL in the Secret, as seen from beside the server."""
+        held = self.installed.cluster.get("secret", "database", "-n", RELEASE)["data"]["url"]
+        url = urlsplit(base64.b64decode(held).decode())
+        return f"postgresql://{url.username}:{url.password}@{url.path}?host=/tmp"
+
     def type(self, commands: str, **names: str) -> str:
         for name, value in names.items():
             commands = commands.replace(name, value)
@@ -54,7 +62,7 @@ class Shell:
         environment = {
             **self.installed.cluster.environment,
             "PATH": f"{self.folder / 'bin'}:{self.installed.cluster.environment['PATH']}",
-            "KUBECONFIG": str(self.folder / "kubeconfig"), "ADMIN": self.admin, "DATABASE": self.admin,
+            "KUBECONFIG": str(self.folder / "kubeconfig"), "ADMIN": self.admin, "DATABASE": self.database(),
         }  # fmt: skip
         done = subprocess.run(
             ["sh", "-euxc", commands], cwd=self.folder, env=environment, capture_output=True, text=True, timeout=1200,

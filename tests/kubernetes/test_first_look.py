@@ -38,7 +38,7 @@ def test_from_helm_install_to_the_first_healed_host_in_the_console_in_three_minu
 def test_the_data_outlive_the_pod(cluster: Cluster) -> None:
     key = cluster.inside(LOOK, POD, "cat", "/data/admin.key")
     cluster.kubectl("delete", "pod", "-n", LOOK, "-l", "app.kubernetes.io/component=embedded")
-    cluster.kubectl("rollout", "status", "-n", LOOK, POD, "--timeout=180s")
+    cluster.rolled_out(LOOK, POD)
     assert cluster.inside(LOOK, POD, "cat", "/data/admin.key") == key
     assert "failed-host" in cluster.inside(LOOK, POD, "restow", "incidents", "list")
     cluster.helm("uninstall", "restow", "-n", LOOK, "--wait")

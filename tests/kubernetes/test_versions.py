@@ -66,7 +66,7 @@ OF_THE_CLUSTER = {"ConfigMap/kube-root-ca.crt", "ServiceAccount/default"}
 def test_open_stories_go_on_through_an_upgrade_and_a_rollback(installed: Installed) -> None:
     installed.cluster.helm("uninstall", NAME, "-n", RELEASE, "--wait")
     installed.cluster.kubectl("apply", "-n", DATA, "-f", str(MANIFESTS / "cloud.yaml"))
-    installed.cluster.kubectl("rollout", "status", "-n", DATA, "deployment/cloud", "--timeout=120s")
+    installed.cluster.rolled_out(DATA, "deployment/cloud")
     chart = before(installed) / "deploy" / "helm" / "restow"
     old = Installed(installed.cluster, installed.folder, installed.key, old_values(installed), chart)
     old.install()

@@ -100,7 +100,7 @@ def prepare(cluster: Cluster, folder: Path) -> Installed:
         text = (MANIFESTS / "client.yaml").read_text().replace("NAME", name)
         cluster.kubectl("apply", "-n", namespace, "-f", "-", given=text)
     for name in ("statefulset/kafka", "statefulset/postgres"):
-        cluster.kubectl("rollout", "status", "-n", DATA, name, "--timeout=180s")
+        cluster.rolled_out(DATA, name)
     return Installed(cluster, folder, key, _values())
 
 

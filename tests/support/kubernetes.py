@@ -99,6 +99,16 @@ class Cluster:
             if "deletionTimestamp" not in pod["metadata"]
         ]
 
+    def rolled_out(self, namespace: str, what: str, *, within_s: int = 180) -> None:
+        """Wait until all of it is ready. Raises AssertionError with what its pods and the cluster say."""
+        done = self.tried("kubectl", "rollout", "status", "-n", namespace, what, f"--timeout={within_s}s")
+        if done.returncode != 0:
+            said = [
+                self.tried("kubectl", *words, "-n", namespace, "--tail=40" if words[0] == "logs" else "-o=wide")
+                for words in (("get", "pods"), ("get", "events"), ("logs", what), ("logs", what, "--previous"))
+            ]
+            raise AssertionError(f"{what} is not ready: " + "\n".join(one.stdout + one.stderr for one in said)[-6000:])
+
     def process_of(self, namespace: str, pod: str, container: str) -> int:
         """Its process id on this machine; skips where the node is another machine."""
         if self.lab is None:

@@ -6,10 +6,12 @@ from datetime import UTC, datetime
 
 import pytest
 
+from restow.cloud.snapshot import dump_cloud, read_cloud
 from restow.errors import PermanentError
 from restow.messages.events import Event, PlanRequest, decode
 from restow.messages.request import AnyRequest, parse_request
 from restow.policy import DEFAULT_POLICY, Policy, parse_policy
+from support.strategies import random_legal_cloud
 
 CHANGED = parse_policy(
     {
@@ -74,3 +76,12 @@ def test_what_a_newer_version_tells_besides_is_left_out() -> None:
         data={"id": "i", "symptom": "failed-host", "hosts": ["h1"], "colour": "red", "nested": [step]},
     )  # fmt: skip
     assert decode(told) == decode(replace(told, data={"id": "i", "symptom": "failed-host", "hosts": ["h1"]}))
+
+
+def test_a_snapshot_tells_what_a_version_added_only_where_there_is_some() -> None:
+    cloud = random_legal_cloud(1)
+    hosts = json.loads(dump_cloud(cloud))["hosts"]
+    assert hosts and not any("withheld" in host for host in hosts)
+    held = replace(cloud, hosts=(replace(cloud.hosts[0], withheld=True), *cloud.hosts[1:]))
+    assert json.loads(dump_cloud(held))["hosts"][0]["withheld"] is True
+    assert read_cloud(dump_cloud(held)) == held

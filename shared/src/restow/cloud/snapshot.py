@@ -271,8 +271,11 @@ def _rule_document(rule: RuleSpec) -> dict[str, Any]:
     return {"kind": _KIND_OF[type(rule)], **given}
 
 
-_WHERE_GIVEN = ("cpu", "storage", "extra_specs", "image", "numa", "numa_at", "cool_down_s")
-"""Few hosts and servers have these: a snapshot does not repeat a hundred thousand times that there are none."""
+_WHERE_GIVEN = ("withheld", "cpu", "storage", "extra_specs", "image", "numa", "numa_at", "cool_down_s")
+"""Few hosts and servers have these: a snapshot does not repeat a hundred thousand times that there are none.
+
+A field that a version adds belongs here: the version before refuses a snapshot with fields that it does not know.
+"""
 
 
 class _Plain:
@@ -289,7 +292,7 @@ class _Plain:
         found = dict(zip(self.names, self._values(value), strict=True))
         if self._rare_values is not None:
             rare = zip(self.rare, self._rare_values(value), strict=False)
-            found |= {name: one for name, one in rare if one or one == 0}
+            found |= {name: one for name, one in rare if one or (one == 0 and one is not False)}
         return found
 
 
