@@ -201,7 +201,7 @@ def test_whenever_time_ends_no_host_is_freed_that_a_failure_may_need():
     cloud = thirds([rule])
     for looks in range(30):
         made = Deadline.after(20.0)
-        ending = Ending(made.clock, made.ends, made.last, made.closing, looks)
+        ending = Ending(made.clock, made.ends, made.last, made.closing, looks=looks)
         decision = decide(cloud, parse_request({"goal": "consolidate", "max_utilisation": 1.0}), deadline=ending)
         assert survives(cloud, ends(cloud, decision), rule, without=disabled(decision)), looks
         told += any("no time left" in one.why for one in decision.blockers)
@@ -315,7 +315,7 @@ def test_as_many_steps_are_kept_as_time_allowed_to_judge():
     freed = set()
     for looks in range(10, 120, 3):
         made = Deadline.after(20.0)
-        ending = Ending(made.clock, made.ends, made.last, made.closing, looks)
+        ending = Ending(made.clock, made.ends, made.last, made.closing, looks=looks)
         decision = decide(cloud, parse_request({"goal": "consolidate", "max_utilisation": 1.0}), deadline=ending)
         if any("no time left" in one.why for one in decision.blockers):
             freed.add(len(disabled(decision)))
