@@ -4,21 +4,14 @@ import asyncio
 
 import pytest
 
-from restow.clock import SystemClock
-from restow.cloud.openstack.clouds import OpenStackClouds
 from restow.cloud.openstack.settings import OpenStackSettings, PowerSettings
 from restow.errors import TransientError
-from support.openstack_stand_in import StandIn, Trouble, host_name, standing_in, uuid, write_clouds
+from support.openstack_stand_in import StandIn, Trouble, host_name, standing_in, uuid
 
 LIMIT_S = 0.5
 HANG_S = 20.0
 SETTINGS = OpenStackSettings(answer_timeout_s=LIMIT_S, connect_timeout_s=LIMIT_S)
 S0, H0, H1 = uuid(0), host_name(0), host_name(1)
-
-
-def connected(cloud, tmp_path, monkeypatch, settings=SETTINGS):
-    monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(write_clouds(tmp_path, cloud.address)))
-    return OpenStackClouds.of("stand-in", clock=SystemClock(), settings=settings)
 
 
 @pytest.fixture
@@ -30,10 +23,8 @@ def cloud():
 @pytest.mark.parametrize(
     "silent", ["POST /identity/v3/auth/tokens", "GET /identity", "GET /compute/v2.1$", "GET /placement$"]
 )
-async def test_a_service_that_never_answers_fails_the_read_in_time_and_the_next_one_is_good(
-    cloud, tmp_path, monkeypatch, silent
-):
-    clouds = connected(cloud, tmp_path, monkeypatch)
+async def test_a_service_that_never_answers_fails_the_read_in_time_and_the_next_one_is_good(cloud, connected, silent):
+    clouds = connected(cloud, SETTINGS)
     cloud.troubles.append(Trouble(silent, times=99, wait_s=HANG_S))
     async with asyncio.timeout(6 * LIMIT_S):  # keystoneauth looks for versions at more than one address
         with pytest.raises(TransientError):
@@ -43,8 +34,8 @@ async def test_a_service_that_never_answers_fails_the_read_in_time_and_the_next_
     await clouds.close()
 
 
-async def test_all_calls_that_wait_for_one_new_token_wait_once(cloud, tmp_path, monkeypatch):
-    clouds = connected(cloud, tmp_path, monkeypatch)
+async def test_all_calls_that_wait_for_one_new_token_wait_once(cloud, connected):
+    clouds = connected(cloud, SETTINGS)
     port = clouds.port("one")
     await port.read()
     cloud.expired.add("token-1")
@@ -62,10 +53,10 @@ class Dead(StandIn):
         return super()._service(number) | ({"state": "down"} if number == 0 else {})
 
 
-async def test_a_board_controller_that_never_answers_holds_up_no_read(tmp_path, monkeypatch):
+async def test_a_board_controller_that_never_answers_holds_up_no_read(connected):
     power = PowerSettings(driver="command", command=("sh", "-c", f"exec sleep {HANG_S}"), timeout_s=6)
     with standing_in(Dead()) as cloud:
-        clouds = connected(cloud, tmp_path, monkeypatch, OpenStackSettings(power=power))
+        clouds = connected(cloud, OpenStackSettings(power=power))
         port = clouds.port("one")
         async with asyncio.timeout(5):
             seen, host, words = await asyncio.gather(port.read(), port.host(H0), port.heartbeats())
@@ -74,12 +65,12 @@ async def test_a_board_controller_that_never_answers_holds_up_no_read(tmp_path, 
         await clouds.close()
 
 
-async def test_power_that_is_asked_for_on_purpose_is_asked_for_now(tmp_path, monkeypatch):
+async def test_power_that_is_asked_for_on_purpose_is_asked_for_now(tmp_path, connected):
     state, seen = tmp_path / "state", tmp_path / "seen"
     program = f'echo "$1" >> {seen}; exec cat {state}'
     power = PowerSettings(driver="command", command=("sh", "-c", program, "power"), timeout_s=6)
     with standing_in(Dead()) as cloud:
-        clouds = connected(cloud, tmp_path, monkeypatch, OpenStackSettings(power=power))
+        clouds = connected(cloud, OpenStackSettings(power=power))
         port = clouds.port("one")
         assert (await port.read()).host_by_name[H0].power.value == "unknown"  # there is no state to tell
         state.write_text("off")

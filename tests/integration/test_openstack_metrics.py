@@ -7,11 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from restow.clock import SystemClock
-from restow.cloud.openstack.clouds import OpenStackClouds
 from restow.cloud.openstack.metrics import PROFILES, queries_of
 from restow.cloud.openstack.settings import MetricsSettings, OpenStackSettings
-from support.openstack_stand_in import StandIn, Trouble, host_name, standing_in, uuid, write_clouds
+from support.openstack_stand_in import StandIn, Trouble, host_name, standing_in, uuid
 
 H = [host_name(number) for number in range(3)]
 MEASURED = {
@@ -28,18 +26,17 @@ def cloud():
         yield serving
 
 
-async def read(cloud, tmp_path, monkeypatch, **metrics):
-    monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(write_clouds(tmp_path, cloud.address)))
+async def read(connected, cloud, **metrics):
     settings = OpenStackSettings(metrics=MetricsSettings(url=f"{cloud.address}/prometheus", **metrics))
-    clouds = OpenStackClouds.of("stand-in", clock=SystemClock(), settings=settings)
+    clouds = connected(cloud, settings)
     try:
         return await clouds.port("one").read(), await clouds.port("one").examine()
     finally:
         await clouds.close()
 
 
-async def test_loads_are_told_of_hosts_and_servers_by_the_names_of_nova(cloud, tmp_path, monkeypatch):
-    seen, _ = await read(cloud, tmp_path, monkeypatch)
+async def test_loads_are_told_of_hosts_and_servers_by_the_names_of_nova(cloud, connected):
+    seen, _ = await read(connected, cloud)
     assert {host.name: dict(host.load) for host in seen.hosts} == {
         H[0]: {"cpu_cores": 3.5, "memory_mib": 2048.0}, H[1]: {"cpu_cores": 1.0}, H[2]: {},
     }  # fmt: skip
@@ -50,19 +47,17 @@ async def test_loads_are_told_of_hosts_and_servers_by_the_names_of_nova(cloud, t
     assert set(cloud.tokens_seen) == {(None, None)}
 
 
-async def test_two_hosts_that_are_alike_but_for_their_domains_are_not_taken_for_each_other(
-    cloud, tmp_path, monkeypatch
-):
+async def test_two_hosts_that_are_alike_but_for_their_domains_are_not_taken_for_each_other(cloud, connected):
     cloud.measured["node_cpu"] = [({"instance": f"{H[1]}.{domain}"}, "1") for domain in ("one", "two")]
-    seen, _ = await read(cloud, tmp_path, monkeypatch)
+    seen, _ = await read(connected, cloud)
     assert seen.host_by_name[H[1]].load == {}
 
 
-async def test_tokens_queries_and_labels_are_as_the_settings_say(cloud, tmp_path, monkeypatch):
+async def test_tokens_queries_and_labels_are_as_the_settings_say(cloud, connected, tmp_path):
     (tmp_path / "token").write_text("t0\n")
     cloud.measured = {"my_hosts": [({"fqdn": H[2]}, "2")], "ceilometer_cpu": [({"resource": uuid(2)}, "1")]}
     seen, _ = await read(
-        cloud, tmp_path, monkeypatch, profile="ceilometer", host_label="fqdn", queries={"host_cpu": "my_hosts{}"},
+        connected, cloud, profile="ceilometer", host_label="fqdn", queries={"host_cpu": "my_hosts{}"},
         keystone=True, token_file=str(tmp_path / "token"),
     )  # fmt: skip
     assert seen.host_by_name[H[2]].load == {"cpu_cores": 2.0}
@@ -78,10 +73,10 @@ async def test_tokens_queries_and_labels_are_as_the_settings_say(cloud, tmp_path
         (Trouble("prometheus", times=99, wait_s=2.0), "metrics at"),
     ],
 )
-async def test_metrics_that_do_not_answer_cost_the_loads_and_nothing_else(cloud, tmp_path, monkeypatch, trouble, why):
-    whole, _ = await read(cloud, tmp_path, monkeypatch)
+async def test_metrics_that_do_not_answer_cost_the_loads_and_nothing_else(cloud, connected, trouble, why):
+    whole, _ = await read(connected, cloud)
     cloud.troubles.append(trouble)
-    seen, findings = await read(cloud, tmp_path, monkeypatch, timeout_s=0.3)
+    seen, findings = await read(connected, cloud, timeout_s=0.3)
     bare = replace(
         whole, taken_at=seen.taken_at, hosts=tuple(replace(one, load={}) for one in whole.hosts),
         servers=tuple(replace(one, load={}) for one in whole.servers),
@@ -91,14 +86,14 @@ async def test_metrics_that_do_not_answer_cost_the_loads_and_nothing_else(cloud,
     assert why in told.what
 
 
-async def test_a_token_file_that_is_not_there_is_named(cloud, tmp_path, monkeypatch):
-    _, findings = await read(cloud, tmp_path, monkeypatch, token_file=str(tmp_path / "none"))
+async def test_a_token_file_that_is_not_there_is_named(cloud, connected, tmp_path):
+    _, findings = await read(connected, cloud, token_file=str(tmp_path / "none"))
     (told,) = [one for one in findings if one.about == "metrics"]
     assert "No such file" in told.what
 
 
-async def test_the_doctor_names_hosts_and_servers_that_are_not_measured(cloud, tmp_path, monkeypatch):
-    _, findings = await read(cloud, tmp_path, monkeypatch)
+async def test_the_doctor_names_hosts_and_servers_that_are_not_measured(cloud, connected):
+    _, findings = await read(connected, cloud)
     told = [one.what for one in findings if one.about == "metrics"]
     assert told[0] == f"nothing is measured on {H[2]}"
     assert told[1].startswith(f"no load is known of server {uuid(1)}")

@@ -5,9 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from restow.clock import SystemClock
 from restow.cloud.model import Power
-from restow.cloud.openstack.clouds import OpenStackClouds
 from restow.cloud.openstack.power.command import CommandPower
 from restow.cloud.openstack.power.ipmi import IpmiPower
 from restow.cloud.openstack.power.redfish import RedfishPower
@@ -16,7 +14,7 @@ from restow.cloud.permission import act_only_while
 from restow.errors import PermanentError, TransientError
 from support.board_controllers import PASSWORD, a_controller
 from support.openstack_documents import a_migration
-from support.openstack_stand_in import StandIn, Trouble, host_name, standing_in, uuid, write_clouds
+from support.openstack_stand_in import StandIn, Trouble, host_name, standing_in, uuid
 
 REQUEST = "00000000-0000-4000-8000-000000000001"
 S0, H0, H1 = uuid(0), host_name(0), host_name(1)
@@ -34,9 +32,8 @@ def cloud():
 
 
 @pytest.fixture
-async def port(cloud, tmp_path, monkeypatch):
-    monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(write_clouds(tmp_path, cloud.address)))
-    clouds = OpenStackClouds.of("stand-in", clock=SystemClock(), settings=SETTINGS)
+async def port(cloud, connected):
+    clouds = connected(cloud, SETTINGS)
     yield clouds.port("one")
     await clouds.close()
 
@@ -119,10 +116,9 @@ class Ready(StandIn):
 
 
 @pytest.mark.parametrize("name", EVERY)
-async def test_permission_is_asked_for_with_nothing_between_it_and_what_is_sent(name, tmp_path, monkeypatch):
+async def test_permission_is_asked_for_with_nothing_between_it_and_what_is_sent(name, connected):
     with standing_in(Ready()) as cloud:
-        monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(write_clouds(tmp_path, cloud.address)))
-        clouds = OpenStackClouds.of("stand-in", clock=SystemClock(), settings=SETTINGS)
+        clouds = connected(cloud, SETTINGS)
         status = {"confirm": "VERIFY_RESIZE", "clear_error": "ERROR"}.get(name, "ACTIVE")
         cloud.changed[S0] = {"status": status}
         kind, state = ("migration", "finished") if name == "confirm" else ("live-migration", "running")

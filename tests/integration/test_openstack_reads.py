@@ -5,13 +5,11 @@ from dataclasses import dataclass, field, replace
 import pytest
 from structlog.testing import capture_logs
 
-from restow.clock import SystemClock
 from restow.cloud.model import AtMostPer, HostState, Reserve, TogetherIn
-from restow.cloud.openstack.clouds import OpenStackClouds
 from restow.cloud.openstack.settings import DomainSettings, OpenStackSettings
 from restow.errors import TransientError
 from restow.messages.base import parse
-from support.openstack_stand_in import LAST_WEEK, StandIn, host_name, standing_in, uuid, write_clouds
+from support.openstack_stand_in import LAST_WEEK, StandIn, host_name, standing_in, uuid
 
 S0, S1, H0, H1, H2 = uuid(0), uuid(1), host_name(0), host_name(1), host_name(2)
 
@@ -47,15 +45,6 @@ class Odd(StandIn):
 def cloud():
     with standing_in(Odd()) as serving:
         yield serving
-
-
-@pytest.fixture
-def connected(tmp_path, monkeypatch):
-    def connect(cloud, settings=None):
-        monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(write_clouds(tmp_path, cloud.address)))
-        return OpenStackClouds.of("stand-in", clock=SystemClock(), settings=settings or OpenStackSettings())
-
-    return connect
 
 
 @pytest.fixture

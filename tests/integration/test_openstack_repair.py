@@ -5,12 +5,9 @@ from typing import Any
 
 import pytest
 
-from restow.clock import SystemClock
-from restow.cloud.openstack.clouds import OpenStackClouds
-from restow.cloud.openstack.settings import OpenStackSettings
 from restow.errors import CredentialError, PermanentError, TransientError
 from support.openstack_documents import a_migration
-from support.openstack_stand_in import StandIn, Trouble, host_name, standing_in, uuid, write_clouds
+from support.openstack_stand_in import StandIn, Trouble, host_name, standing_in, uuid
 
 S0, H0, H1 = uuid(0), host_name(0), host_name(1)
 MOVE = "00000000-0000-4000-8000-00000000aaaa"
@@ -55,9 +52,8 @@ def cloud():
 
 
 @pytest.fixture
-async def port(cloud, tmp_path, monkeypatch):
-    monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(write_clouds(tmp_path, cloud.address)))
-    clouds = OpenStackClouds.of("stand-in", clock=SystemClock(), settings=OpenStackSettings())
+async def port(cloud, connected):
+    clouds = connected(cloud)
     yield clouds.port("one")
     await clouds.close()
 

@@ -28,9 +28,8 @@ def cloud():
 
 
 @pytest.fixture
-def clouds(cloud, tmp_path, monkeypatch):
-    monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(write_clouds(tmp_path, cloud.address)))
-    return OpenStackClouds.of("stand-in", clock=SystemClock(), settings=SETTINGS)
+def clouds(cloud, connected):
+    return connected(cloud, SETTINGS)
 
 
 @pytest.fixture
@@ -101,15 +100,14 @@ async def test_a_move_whose_answer_is_lost_is_in_doubt_and_never_sent_again(port
     assert len(moves(cloud)) <= 1
 
 
-async def test_clouds_yaml_cannot_make_it_repeat_itself(cloud, tmp_path, monkeypatch):
+async def test_clouds_yaml_cannot_make_it_repeat_itself(cloud, connected):
     more = {
         "compute_connect_retries": 3,
         "compute_status_code_retries": 3,
         "connect_retries": 3,
         "status_code_retries": 3,
     }
-    monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(write_clouds(tmp_path, cloud.address, **more)))
-    clouds = OpenStackClouds.of("stand-in", clock=SystemClock(), settings=SETTINGS)
+    clouds = connected(cloud, SETTINGS, **more)
     for trouble in (Trouble("POST .*/action", times=4, cut="after"), Trouble("POST .*/action", times=4, status=503)):
         cloud.troubles[:] = [trouble]
         cloud.calls.clear()
@@ -190,10 +188,9 @@ async def test_a_nova_that_was_down_at_the_first_call_is_found_at_the_next(port,
     assert len((await port.read()).hosts) == 3
 
 
-async def test_a_cloud_that_is_not_there_is_transient_and_nothing_was_asked(tmp_path, monkeypatch):
+async def test_a_cloud_that_is_not_there_is_transient_and_nothing_was_asked(connected):
     with standing_in(StandIn()) as gone:
-        monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(write_clouds(tmp_path, gone.address)))
-        clouds = OpenStackClouds.of("stand-in", clock=SystemClock(), settings=SETTINGS)
+        clouds = connected(gone, SETTINGS)
         await clouds.port("one").read()
     with pytest.raises(TransientError) as caught:
         await evacuate(clouds.port("one"))
