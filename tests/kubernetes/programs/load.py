@@ -108,7 +108,9 @@ def looked_at() -> bool:
 
 
 until = time.monotonic() + 60
-while not looked_at() and time.monotonic() < until:
+while not looked_at():
+    if time.monotonic() > until:
+        sys.exit("not within a minute: the hosts of every domain")
     time.sleep(0.5)
 requests[0], failed[:] = 0, []
 threads = [threading.Thread(target=reading, args=(one,)) for one in range(4)] + [threading.Thread(target=planning)]
