@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -121,7 +121,7 @@ def main() -> int:
         table.add_column(column, justify="right")
     if options.out:
         options.out.mkdir(parents=True, exist_ok=True)
-        (options.out / RESULTS).unlink(missing_ok=True)
+        _forget(options.out / RESULTS, options.family or FAMILIES)
     refused, points = 0, []
     with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("solving", total=None)
@@ -150,6 +150,13 @@ def _instances(family: str, folder: Path, console: Console) -> Iterator[Question
         yield from FAMILIES[family].instances(folder)
     except FileNotFoundError as error:
         console.print(f"{family}: left out, no {error.filename}; name the folder with BENCH=folder or RESTOW_BENCH")
+
+
+def _forget(results: Path, families: Collection[str]) -> None:
+    """What an earlier run wrote of these families goes; what it wrote of others stays, as their answers do."""
+    if results.exists():
+        lines = results.read_text(encoding="utf-8").splitlines(keepends=True)
+        results.write_text("".join(one for one in lines if json.loads(one)["family"] not in families), encoding="utf-8")
 
 
 def _write(out: Path, row: Measured) -> None:
